@@ -1,0 +1,3 @@
+"""BatchScribe: an asynchronous batch transcription server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Untrusted media to PCM, in a sandboxed child process."""

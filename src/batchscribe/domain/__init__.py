@@ -1,0 +1,1 @@
+"""Pure rules and data: standard library only, no I/O, no clock."""

@@ -1,0 +1,59 @@
+"""Language codes: ours (BCP-47, as AWS Transcribe writes them) and the engines' own."""
+
+from __future__ import annotations
+
+from batchscribe.errors import UnsupportedLanguage
+
+DEFAULT_LANGUAGE_CODE = "en-US"
+
+#: Every language code of AWS Transcribe (the ``LanguageCode`` enumeration of its service model).
+AWS_LANGUAGE_CODES = frozenset(
+    """
+    ab-GE af-ZA ar-AE ar-SA ast-ES az-AZ ba-RU be-BY bg-BG bn-IN bs-BA ca-ES ckb-IQ ckb-IR cs-CZ cy-WL da-DK de-CH
+    de-DE el-GR en-AB en-AU en-GB en-IE en-IN en-NZ en-US en-WL en-ZA es-ES es-US et-EE et-ET eu-ES fa-IR fi-FI fr-
+    CA fr-FR gl-ES gu-IN ha-NG he-IL hi-IN hr-HR hu-HU hy-AM id-ID is-IS it-IT ja-JP ka-GE kab-DZ kk-KZ kn-IN ko-KR
+    ky-KG lg-IN lt-LT lv-LV mhr-RU mi-NZ mk-MK ml-IN mn-MN mr-IN ms-MY mt-MT nl-NL no-NO or-IN pa-IN pl-PL ps-AF pt-
+    BR pt-PT ro-RO ru-RU rw-RW si-LK sk-SK sl-SI so-SO sr-RS su-ID sv-SE sw-BI sw-KE sw-RW sw-TZ sw-UG ta-IN te-IN
+    th-TH tl-PH tr-TR tt-RU ug-CN uk-UA uz-UZ vi-VN wo-SN zh-CN zh-HK zh-TW zu-ZA
+    """.split()
+)
+
+#: The languages of the multilingual Whisper models (all but ``yue``, which only large-v3 knows).
+WHISPER_LANGUAGES = frozenset(
+    """
+    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id
+    is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd
+    si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh
+    """.split()
+)
+
+#: Codes whose first subtag is not Whisper's own name for the language.
+_WHISPER_NAMES = {"jv": "jw", "nb": "no", "fil": "tl", "he": "he", "iw": "he", "cmn": "zh"}
+
+
+def canonical_code(code: str) -> str:
+    """Return the code as we write it (``EN-us`` becomes ``en-US``). Raises UnsupportedLanguage for an unknown one.
+
+    Known are AWS Transcribe's codes and a bare Whisper language such as ``en``.
+    """
+    wanted = code.strip().replace("_", "-")
+    folded = wanted.casefold()
+    known = _KNOWN_BY_FOLDED.get(folded)
+    if known is None:
+        raise UnsupportedLanguage(
+            f"Unknown language code: {code[:40]}. Use a code such as en-US, zh-CN, zh-HK, es-ES or fr-FR."
+        )
+    return known
+
+
+def whisper_language(code: str) -> str | None:
+    """Return Whisper's name for the language of a canonical code, or None where the models do not know it."""
+    subtag = code.partition("-")[0].casefold()
+    name = _WHISPER_NAMES.get(subtag, subtag)
+    return name if name in WHISPER_LANGUAGES else None
+
+
+_KNOWN_BY_FOLDED = {code.casefold(): code for code in AWS_LANGUAGE_CODES | WHISPER_LANGUAGES}
+
+#: The canonical codes that Whisper recognises.
+WHISPER_LANGUAGE_CODES = frozenset(code for code in _KNOWN_BY_FOLDED.values() if whisper_language(code))

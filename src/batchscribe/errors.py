@@ -1,0 +1,202 @@
+"""Every error that BatchScribe raises, in one tree.
+
+BatchScribeError
+├── RequestRefused              a client's request cannot be granted; answered now with a 4xx or 5xx of ``web/errors.py``
+│   ├── InvalidRequest              invalid_request
+│   ├── UnsupportedMediaFormat      unsupported_media_format
+│   ├── UnsupportedLanguage         unsupported_language
+│   ├── UploadTooLarge              upload_too_large
+│   ├── UploadTooSlow               upload_too_slow
+│   ├── JobNotFound                 job_not_found
+│   ├── JobNotFinished              job_not_finished
+│   ├── JobAlreadyEnded             job_already_ended
+│   ├── MediaNotFound               media_not_found
+│   ├── StorageFull                 storage_full
+│   └── ServiceUnavailable          service_unavailable
+├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
+│   ├── MediaEmpty                  media_empty
+│   ├── MediaNotRecognised          media_not_recognised
+│   ├── MediaDamaged                media_damaged
+│   ├── NoAudioTrack                no_audio_track
+│   ├── MediaTooLong                media_too_long
+│   ├── DecoderLimit                decoder_limit
+│   ├── DecoderCrashed              decoder_crashed
+│   ├── MediaMissing                media_missing
+│   ├── EngineCrashed               engine_crashed
+│   └── Cancelled                   cancelled
+└── ConfigurationError          the process refuses to start, with a sentence that says what to change
+    ├── SandboxUnavailable          sandbox_unavailable
+    └── ModelUnavailable            model_unavailable
+
+A class's ``code`` is stable: clients, logs and the database carry it. ``str(error)`` is a sentence for a person.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BatchScribeError(Exception):
+    """Something went wrong that BatchScribe foresaw."""
+
+    code: ClassVar[str] = "error"
+    #: True where the same work may succeed when it is tried again.
+    retryable: ClassVar[bool] = False
+
+
+class RequestRefused(BatchScribeError):
+    """A request that cannot be granted."""
+
+    code = "request_refused"
+
+
+class InvalidRequest(RequestRefused):
+    """A parameter, header or body that does not fit the contract."""
+
+    code = "invalid_request"
+
+
+class UnsupportedMediaFormat(RequestRefused):
+    """An upload that is none of the supported formats."""
+
+    code = "unsupported_media_format"
+
+
+class UnsupportedLanguage(RequestRefused):
+    """A language code that is unknown, or that the chosen engine cannot recognise."""
+
+    code = "unsupported_language"
+
+
+class UploadTooLarge(RequestRefused):
+    """An upload over the size limit."""
+
+    code = "upload_too_large"
+
+
+class UploadTooSlow(RequestRefused):
+    """An upload that stalled for longer than the limit."""
+
+    code = "upload_too_slow"
+
+
+class JobNotFound(RequestRefused):
+    """No job has this name, or it has been deleted."""
+
+    code = "job_not_found"
+
+
+class JobNotFinished(RequestRefused):
+    """The transcript was asked for before the job ended, or the job FAILED and has none."""
+
+    code = "job_not_finished"
+
+
+class JobAlreadyEnded(RequestRefused):
+    """The job has ended, so it can no longer be cancelled."""
+
+    code = "job_already_ended"
+
+
+class MediaNotFound(RequestRefused):
+    """The job's recording is no longer kept."""
+
+    code = "media_not_found"
+
+
+class StorageFull(RequestRefused):
+    """Too little free space to accept an upload."""
+
+    code = "storage_full"
+
+
+class ServiceUnavailable(RequestRefused):
+    """The database or the store does not answer at present."""
+
+    code = "service_unavailable"
+    retryable = True
+
+
+class RecordingFailed(BatchScribeError):
+    """A recording that cannot be transcribed."""
+
+    code = "recording_failed"
+
+
+class MediaEmpty(RecordingFailed):
+    """The recording has no bytes, or no sound in it."""
+
+    code = "media_empty"
+
+
+class MediaNotRecognised(RecordingFailed):
+    """The bytes are none of the supported formats, or use a codec that is not allowed."""
+
+    code = "media_not_recognised"
+
+
+class MediaDamaged(RecordingFailed):
+    """The recording is of a supported format but cannot be decoded."""
+
+    code = "media_damaged"
+
+
+class NoAudioTrack(RecordingFailed):
+    """The recording has no audio track."""
+
+    code = "no_audio_track"
+
+
+class MediaTooLong(RecordingFailed):
+    """The recording is longer than the limit, by its header or by its decoded samples."""
+
+    code = "media_too_long"
+
+
+class DecoderLimit(RecordingFailed):
+    """Decoding used more memory or time than it may."""
+
+    code = "decoder_limit"
+
+
+class DecoderCrashed(RecordingFailed):
+    """The decoder process died while it read the recording."""
+
+    code = "decoder_crashed"
+
+
+class MediaMissing(RecordingFailed):
+    """The recording is no longer in the media store."""
+
+    code = "media_missing"
+
+
+class EngineCrashed(RecordingFailed):
+    """The engine process died each time it was given this recording."""
+
+    code = "engine_crashed"
+    retryable = True
+
+
+class Cancelled(RecordingFailed):
+    """The job was cancelled by request."""
+
+    code = "cancelled"
+
+
+class ConfigurationError(BatchScribeError):
+    """The process cannot start as it is configured."""
+
+    code = "configuration_error"
+
+
+class SandboxUnavailable(ConfigurationError):
+    """The sandbox is required but the kernel lacks Landlock or seccomp."""
+
+    code = "sandbox_unavailable"
+
+
+class ModelUnavailable(ConfigurationError):
+    """The model's files are missing, incomplete or not the expected ones."""
+
+    code = "model_unavailable"

@@ -1,0 +1,1 @@
+"""Where media and working audio are kept."""

@@ -1,0 +1,1 @@
+"""A job's way; the only code that imports the durable engine."""
