@@ -24,6 +24,7 @@ BatchScribeError
 │   ├── MediaMissing                media_missing
 │   ├── EngineCrashed               engine_crashed
 │   └── Cancelled                   cancelled
+├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
     ├── SandboxUnavailable          sandbox_unavailable
     └── ModelUnavailable            model_unavailable
@@ -182,6 +183,13 @@ class Cancelled(RecordingFailed):
     """The job was cancelled by request."""
 
     code = "cancelled"
+
+
+class EngineClosed(BatchScribeError):
+    """The engine was closed before the chunk was recognised; whoever takes the job over recognises it again."""
+
+    code = "engine_closed"
+    retryable = True
 
 
 class ConfigurationError(BatchScribeError):

@@ -1,5 +1,6 @@
 """Language codes: ours (BCP-47, as AWS Transcribe writes them) and the engines' own."""
 
+# ruff: noqa: SIM905  A table of codes reads better as words than as a list of strings.
 from __future__ import annotations
 
 from batchscribe.errors import UnsupportedLanguage
@@ -9,12 +10,13 @@ DEFAULT_LANGUAGE_CODE = "en-US"
 #: Every language code of AWS Transcribe (the ``LanguageCode`` enumeration of its service model).
 AWS_LANGUAGE_CODES = frozenset(
     """
-    ab-GE af-ZA ar-AE ar-SA ast-ES az-AZ ba-RU be-BY bg-BG bn-IN bs-BA ca-ES ckb-IQ ckb-IR cs-CZ cy-WL da-DK de-CH
-    de-DE el-GR en-AB en-AU en-GB en-IE en-IN en-NZ en-US en-WL en-ZA es-ES es-US et-EE et-ET eu-ES fa-IR fi-FI fr-
-    CA fr-FR gl-ES gu-IN ha-NG he-IL hi-IN hr-HR hu-HU hy-AM id-ID is-IS it-IT ja-JP ka-GE kab-DZ kk-KZ kn-IN ko-KR
-    ky-KG lg-IN lt-LT lv-LV mhr-RU mi-NZ mk-MK ml-IN mn-MN mr-IN ms-MY mt-MT nl-NL no-NO or-IN pa-IN pl-PL ps-AF pt-
-    BR pt-PT ro-RO ru-RU rw-RW si-LK sk-SK sl-SI so-SO sr-RS su-ID sv-SE sw-BI sw-KE sw-RW sw-TZ sw-UG ta-IN te-IN
-    th-TH tl-PH tr-TR tt-RU ug-CN uk-UA uz-UZ vi-VN wo-SN zh-CN zh-HK zh-TW zu-ZA
+    ab-GE af-ZA am-ET ar-AE ar-SA ast-ES az-AZ ba-RU be-BY bg-BG bn-IN bs-BA ca-ES ckb-IQ ckb-IR cs-CZ cy-GB cy-WL
+    da-DK de-CH de-DE el-GR en-AB en-AU en-GB en-IE en-IN en-NZ en-US en-WL en-ZA es-ES es-MX es-US et-EE et-ET eu-ES
+    fa-AF fa-IR fi-FI fr-CA fr-FR ga-IE gd-GB gl-ES gu-IN ha-NG he-IL hi-IN hr-HR ht-HT hu-HU hy-AM id-ID is-IS it-IT
+    ja-JP jv-ID ka-GE kab-DZ kk-KZ km-KH kn-IN ko-KR ky-KG lg-IN lt-LT lv-LV mhr-RU mi-NZ mk-MK ml-IN mn-MN mr-IN
+    ms-MY mt-MT my-MM ne-NP nl-NL no-NO or-IN pa-IN pl-PL ps-AF pt-BR pt-PT ro-RO ru-RU rw-RW si-LK sk-SK sl-SI so-SO
+    sq-AL sr-RS su-ID sv-SE sw-BI sw-KE sw-RW sw-TZ sw-UG ta-IN te-IN th-TH tl-PH tr-TR tt-RU ug-CN uk-UA uz-UZ vi-VN
+    wo-SN zh-CN zh-HK zh-TW zu-ZA
     """.split()
 )
 
@@ -28,17 +30,15 @@ WHISPER_LANGUAGES = frozenset(
 )
 
 #: Codes whose first subtag is not Whisper's own name for the language.
-_WHISPER_NAMES = {"jv": "jw", "nb": "no", "fil": "tl", "he": "he", "iw": "he", "cmn": "zh"}
+_WHISPER_NAMES = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "cmn": "zh"}
 
 
 def canonical_code(code: str) -> str:
     """Return the code as we write it (``EN-us`` becomes ``en-US``). Raises UnsupportedLanguage for an unknown one.
 
-    Known are AWS Transcribe's codes and a bare Whisper language such as ``en``.
+    Known are AWS Transcribe's codes and a bare language that Whisper recognises, such as ``en``.
     """
-    wanted = code.strip().replace("_", "-")
-    folded = wanted.casefold()
-    known = _KNOWN_BY_FOLDED.get(folded)
+    known = _KNOWN_BY_FOLDED.get(code.strip().replace("_", "-").casefold())
     if known is None:
         raise UnsupportedLanguage(
             f"Unknown language code: {code[:40]}. Use a code such as en-US, zh-CN, zh-HK, es-ES or fr-FR."
@@ -53,7 +53,7 @@ def whisper_language(code: str) -> str | None:
     return name if name in WHISPER_LANGUAGES else None
 
 
-_KNOWN_BY_FOLDED = {code.casefold(): code for code in AWS_LANGUAGE_CODES | WHISPER_LANGUAGES}
+_KNOWN_BY_FOLDED = {code.casefold(): code for code in AWS_LANGUAGE_CODES | WHISPER_LANGUAGES | _WHISPER_NAMES.keys()}
 
 #: The canonical codes that Whisper recognises.
 WHISPER_LANGUAGE_CODES = frozenset(code for code in _KNOWN_BY_FOLDED.values() if whisper_language(code))

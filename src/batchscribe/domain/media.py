@@ -82,7 +82,7 @@ def sniff(head: bytes) -> MediaFormat | None:
     if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
         return MediaFormat.WAV
     if head[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}:
-        return MediaFormat.M4A if head[8:11] in {b"M4A", b"M4B"} else MediaFormat.MP4
+        return MediaFormat.M4A if head[4:11] in {b"ftypM4A", b"ftypM4B", b"ftypM4P"} else MediaFormat.MP4
     if _is_mpeg_audio_header(head):
         return MediaFormat.MP3
     return None
@@ -91,6 +91,9 @@ def sniff(head: bytes) -> MediaFormat | None:
 def _is_mpeg_audio_header(head: bytes) -> bool:
     """Whether four bytes are an MPEG audio frame header of layer I to III, or an ADTS one (AAC named ``.mp3``)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    # The byte order mark of UTF-16 text would be MPEG-1 layer I with a checksum, which no recording uses.
+    if head[1] == 0xFE:
         return False
     is_adts = head[1] & 0xF6 == 0xF0
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

@@ -66,6 +66,9 @@ class MediaStore(Protocol):
     def delete_prefix(self, prefix: str) -> None:
         """Remove every key that begins with ``prefix`` (which ends in ``/``)."""
 
+    def keys_older_than(self, prefix: str, seconds: float) -> list[str]:
+        """Return the keys below ``prefix`` (which ends in ``/``), without extension, that were written longer ago."""
+
     def reclaim(self, older_than_seconds: float) -> int:
         """Remove uploads that were never committed and are older than this; return how many."""
 

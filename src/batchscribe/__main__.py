@@ -1,0 +1,5 @@
+"""``python -m batchscribe`` is the ``batchscribe`` command."""
+
+from batchscribe.cli import main
+
+main()

@@ -1,0 +1,141 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from os import PathLike
+from types import TracebackType
+from typing import IO, Self
+
+import httpx2
+
+from batchscribe.client import steps
+from batchscribe.client.answers import Job, ServerUnreachable
+from batchscribe.client.connection import (
+    connection_settings,
+    incoming,
+    outgoing,
+    request_settings,
+    unreachable_is_said,
+)
+from batchscribe.client.steps import Ask, Page, Steps, T
+from batchscribe.domain.job import JobStatus
+from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE
+
+
+class Client:
+    """A connection to a server, with ``BATCHSCRIBE_URL`` and ``BATCHSCRIBE_API_KEY`` as defaults.
+
+    May be used from several threads. Leave it as a context manager, or
+    :meth:`close` it. Every method raises ServerUnreachable, ServerRefused and UnexpectedAnswer.
+    """
+
+    def __init__(
+        self, base_url: str | None = None, api_key: str | None = None, *, patience_seconds: float = 120.0
+    ) -> None:
+        """Raise ClientError where the address or the key cannot be one. Nothing is sent yet.
+
+        ``patience_seconds`` is how long :meth:`wait` endures a server that does not answer.
+        """
+        self._http = httpx2.Client(**connection_settings(base_url, api_key))
+        self._patience_seconds = patience_seconds
+
+    def submit(
+        self,
+        media: str | PathLike[str] | IO[bytes],
+        *,
+        language_code: str = DEFAULT_LANGUAGE_CODE,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Job:
+        """Upload a recording, given by its path or open for reading bytes, and return its new job.
+
+        ``on_progress`` is called with the bytes sent so far. Raises OSError where the recording cannot be read.
+        """
+        with outgoing(media, on_progress) as (name, file):
+            return self._run(steps.submitting(name, file, language_code=language_code))
+
+    def get(self, name: str, *, wait_seconds: float | None = None) -> Job:
+        """Return a job as it is now or, with ``wait_seconds``, as soon as it has ended or that time is up."""
+        return self._run(steps.getting(name, wait_seconds=wait_seconds))
+
+    def wait(
+        self, name: str, *, timeout_seconds: float | None = None, on_progress: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Wait until the job is COMPLETED and return it. Raises JobFailed where it FAILED, and WaitTimedOut.
+
+        ``on_progress`` is called with the job about every two seconds. A server that restarts meanwhile does no harm.
+        """
+        return self._run(
+            steps.waiting(
+                name,
+                timeout_seconds=timeout_seconds,
+                patience_seconds=self._patience_seconds,
+                on_progress=on_progress,
+            )
+        )
+
+    def transcript(self, name: str, format: str = "txt") -> str:  # noqa: A002 - the word of the HTTP interface
+        """Return the transcript of a COMPLETED job as ``txt``, ``json``, ``srt`` or ``vtt``."""
+        return self._run(steps.exporting(name, export_format=format))
+
+    def media(self, name: str, to: str | PathLike[str]) -> None:
+        """Download a job's recording into the file ``to``, which appears only once it is whole. Raises OSError."""
+        with (
+            unreachable_is_said(self._http.base_url),
+            self._http.stream(**request_settings(Ask(path=steps.job_path(name, part="/media")))) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+            steps.check(answer)
+            with incoming(to) as file:
+                for block in answer.iter_bytes():
+                    file.write(block)
+
+    def cancel(self, name: str) -> None:
+        """Cancel a job that has not ended; it becomes FAILED with ``failure_code`` ``cancelled``."""
+        self._run(steps.telling("POST", steps.job_path(name, part="/cancel")))
+
+    def delete(self, name: str) -> None:
+        """Delete a job with its recording and its transcript."""
+        self._run(steps.telling("DELETE", steps.job_path(name)))
+
+    def list(self, status: JobStatus | None = None, *, page_jobs: int = steps.PAGE_JOBS) -> Iterator[Job]:
+        """Yield the jobs, latest first, all or those with one status, asking for more pages as they are read."""
+        last: Page | None = None
+        while last is None or last.next_token:
+            token = None if last is None else last.next_token
+            ask = steps.listing(status=status and status.value, page_jobs=page_jobs, next_token=token)
+            page = self._run(ask)
+            if not page.leads_on_from(last):
+                return
+            yield from page.jobs
+            last = page
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, things: Steps[T]) -> T:
+        try:
+            ask = next(things)
+            while True:
+                time.sleep(ask.pause_seconds)
+                try:
+                    with unreachable_is_said(self._http.base_url):
+                        answer = self._http.request(**request_settings(ask))
+                except ServerUnreachable as error:
+                    ask = things.throw(error)
+                else:
+                    ask = things.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,139 @@
+"""Queries for chunks: the plan, the progress, the fragments. Every function runs in its caller's transaction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from batchscribe.database.schema import chunks, jobs
+from batchscribe.domain.job import JobStatus
+from batchscribe.domain.transcript import Fragment, Segment
+from batchscribe.wire import segment_from_json, segment_to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One stretch of a recording: a task of its own."""
+
+    job_name: str
+    index: int
+    #: Seconds from the recording's start.
+    start: float
+    duration: float
+    audio_key: str
+    is_recognised: bool
+
+
+def add_chunk(connection: Connection, chunk: Chunk) -> None:
+    """Insert a planned chunk. It must not be there yet."""
+    connection.execute(
+        insert(chunks).values(
+            job_name=chunk.job_name,
+            index=chunk.index,
+            start=chunk.start,
+            duration=chunk.duration,
+            audio_key=chunk.audio_key,
+        )
+    )
+
+
+def find_chunk(connection: Connection, job_name: str, index: int) -> Chunk | None:
+    """Return the chunk, or None."""
+    columns = (chunks.c.start, chunks.c.duration, chunks.c.audio_key, chunks.c.recognised_at)
+    row = connection.execute(
+        select(*columns).where(chunks.c.job_name == job_name, chunks.c.index == index)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Chunk(
+        job_name=job_name,
+        index=index,
+        start=row.start,
+        duration=row.duration,
+        audio_key=row.audio_key,
+        is_recognised=row.recognised_at is not None,
+    )
+
+
+def begin_chunk(connection: Connection, job_name: str, index: int) -> Chunk | None:
+    """Count one more attempt at a chunk that is not recognised yet, and return it; None where there is none."""
+    connection.execute(
+        update(chunks)
+        .where(chunks.c.job_name == job_name, chunks.c.index == index, chunks.c.recognised_at.is_(None))
+        .values(attempts=chunks.c.attempts + 1)
+    )
+    return find_chunk(connection, job_name, index)
+
+
+def planned_count(connection: Connection, job_name: str) -> int | None:
+    """Return how many chunks a recording has; None until it has been cut to its end."""
+    return connection.execute(select(jobs.c.chunk_count).where(jobs.c.name == job_name)).scalar_one_or_none()
+
+
+def save_fragment(
+    connection: Connection, job_name: str, index: int, segments: tuple[Segment, ...], *, at: datetime
+) -> bool:
+    """Store a chunk's result, once: a second result for the chunk, or one for a job that has ended, is dropped.
+
+    Returns whether it was stored.
+    """
+    body = json.dumps([segment_to_json(segment) for segment in segments], ensure_ascii=False, separators=(",", ":"))
+    is_running = select(jobs.c.name).where(jobs.c.name == job_name, jobs.c.status == JobStatus.IN_PROGRESS.value)
+    changed = connection.execute(
+        update(chunks)
+        .where(
+            chunks.c.job_name == job_name,
+            chunks.c.index == index,
+            chunks.c.recognised_at.is_(None),
+            is_running.exists(),
+        )
+        .values(fragment=body, recognised_at=at, done_duration=chunks.c.duration)
+    )
+    return changed.rowcount == 1
+
+
+def is_complete(connection: Connection, job_name: str) -> bool:
+    """Whether the recording has been cut to its end and every chunk of it is recognised."""
+    planned = planned_count(connection, job_name)
+    if planned is None:
+        return False
+    done = connection.execute(
+        select(func.count()).where(chunks.c.job_name == job_name, chunks.c.recognised_at.is_not(None))
+    ).scalar_one()
+    return done == planned
+
+
+def fragments(connection: Connection, job_name: str) -> list[Fragment]:
+    """Return every stored fragment of a job."""
+    rows = connection.execute(
+        select(chunks.c.index, chunks.c.fragment).where(chunks.c.job_name == job_name, chunks.c.fragment.is_not(None))
+    )
+    return [
+        Fragment(index=index, segments=tuple(segment_from_json(each) for each in json.loads(body)))
+        for index, body in rows
+    ]
+
+
+def forget_fragments(connection: Connection, job_name: str) -> None:
+    """Drop the fragments' text once the transcript holds it; the rows stay as the record of the work."""
+    connection.execute(update(chunks).where(chunks.c.job_name == job_name).values(fragment=None))
+
+
+def note_progress(connection: Connection, done: dict[tuple[str, int], float]) -> None:
+    """Store how many seconds of these chunks are done, and the sums of their jobs."""
+    for (job_name, index), seconds in done.items():
+        connection.execute(
+            update(chunks)
+            .where(chunks.c.job_name == job_name, chunks.c.index == index, chunks.c.recognised_at.is_(None))
+            .values(done_duration=seconds)
+        )
+    sum_of_chunks = (
+        select(func.coalesce(func.sum(chunks.c.done_duration), 0.0))
+        .where(chunks.c.job_name == jobs.c.name)
+        .scalar_subquery()
+    )
+    names = sorted({job_name for job_name, _ in done})
+    connection.execute(update(jobs).where(jobs.c.name.in_(names)).values(done_duration=sum_of_chunks))

@@ -1,0 +1,43 @@
+"""The database engine: one for our own queries and the durable engine's, so that both can share a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+#: How long a writer waits for another before it gives up, in milliseconds.
+BUSY_TIMEOUT_MILLISECONDS = 30_000
+
+
+def connect(database_url: str, *, pool_size: int = 20) -> Engine:
+    """Open the database; nothing is read or written yet. The folder of an SQLite file is made when it is missing."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=30)
+        event.listen(engine, "connect", _set_sqlite_pragmas)
+        return engine
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+
+
+def is_sqlite(engine: Engine) -> bool:
+    """Whether the database is the embedded one."""
+    return engine.dialect.name == "sqlite"
+
+
+def _set_sqlite_pragmas(connection: sqlite3.Connection, _entry: ConnectionPoolEntry | Any) -> None:  # noqa: ANN401
+    """Make every commit durable and every writer wait its turn."""
+    # A deferred transaction that turns into a writer fails at once when another wrote meanwhile; IMMEDIATE waits.
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    # NORMAL would lose acknowledged jobs on a power cut.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")

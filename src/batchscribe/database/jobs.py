@@ -1,0 +1,192 @@
+"""Queries for jobs, their transcripts and their events. Every function runs in its caller's transaction."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+
+from batchscribe.database.schema import chunks, events, jobs, transcripts
+from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
+from batchscribe.domain.media import MediaFormat
+from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.transcript import Transcript
+from batchscribe.errors import InvalidRequest
+from batchscribe.wire import transcript_from_json, transcript_to_json
+
+_JOB_COLUMNS = tuple(column for column in jobs.columns if column.name != "chunk_count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One thing that happened to a job. Ids grow."""
+
+    id: int
+    job_name: str
+    type: str
+
+
+def add_job(connection: Connection, job: TranscriptionJob) -> None:
+    """Insert a QUEUED job and its event."""
+    connection.execute(
+        insert(jobs).values(
+            name=job.name,
+            status=job.status.value,
+            options=asdict(job.options),
+            media_key=job.media_key,
+            media_format=job.media_format.value,
+            media_size_bytes=job.media_size_bytes,
+            media_url=job.media_url,
+            upload_seconds=job.upload_seconds,
+            created_at=job.created_at,
+        )
+    )
+    _add_event(connection, job.name, TRANSITIONS[None, job.status], job.created_at)
+
+
+def find_job(connection: Connection, job_name: str, *, with_text: bool = False) -> TranscriptionJob | None:
+    """Return the job, or None. ``with_text`` reads the transcript's running text too, where there is one."""
+    if with_text:
+        query = select(*_JOB_COLUMNS, transcripts.c.text).outerjoin_from(jobs, transcripts)
+    else:
+        query = select(*_JOB_COLUMNS)
+    row = connection.execute(query.where(jobs.c.name == job_name)).one_or_none()
+    return None if row is None else _job(row, row.text if with_text else None)
+
+
+def list_jobs(connection: Connection, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
+    """Return one page, latest first. The cost does not depend on how many jobs there are or how deep the page lies."""
+    query = select(*_JOB_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.name.desc()).limit(max_results + 1)
+    if status is not None:
+        query = query.where(jobs.c.status == status.value)
+    if next_token is not None:
+        created_at, name = _read_token(next_token)
+        query = query.where(tuple_(jobs.c.created_at, jobs.c.name) < tuple_(created_at, name))
+    found = tuple(_job(row, None) for row in connection.execute(query))
+    page = found[:max_results]
+    return JobPage(jobs=page, next_token=_make_token(page[-1]) if len(found) > max_results else None)
+
+
+def move_job(
+    connection: Connection, job_name: str, to: JobStatus, *, at: datetime, failure: Failure | None = None
+) -> bool:
+    """Make one transition and write its event; return False where the job is gone or may not go there.
+
+    This is the only place that changes a status, so a job that has ended can never change again.
+    """
+    for before, after in TRANSITIONS:
+        if after is not to or before is None:
+            continue
+        values: dict[str, Any] = {"status": to.value}
+        if to is JobStatus.IN_PROGRESS:
+            values["started_at"] = at
+        if to is JobStatus.COMPLETED:
+            values["completed_at"] = at
+        if failure is not None:
+            values |= {"failure_code": failure.code, "failure_reason": failure.reason}
+        changed = connection.execute(
+            update(jobs).where(jobs.c.name == job_name, jobs.c.status == before.value).values(values)
+        )
+        if changed.rowcount:
+            _add_event(connection, job_name, TRANSITIONS[before, after], at)
+            return True
+    return False
+
+
+def describe_media(connection: Connection, job_name: str, **values: Any) -> None:  # noqa: ANN401 - columns' values
+    """Store what decoding found: ``media_sample_rate_hertz``, ``media_duration``, ``chunk_count``, ``warnings``."""
+    connection.execute(update(jobs).where(jobs.c.name == job_name).values(values))
+
+
+def save_transcript(connection: Connection, job_name: str, transcript: Transcript) -> None:
+    """Store the master transcript of a job that has none yet."""
+    body = json.dumps(transcript_to_json(transcript), ensure_ascii=False, separators=(",", ":"))
+    connection.execute(insert(transcripts).values(job_name=job_name, text=transcript.text, body=body))
+
+
+def find_transcript(connection: Connection, job_name: str) -> Transcript | None:
+    """Return the master transcript, or None."""
+    body = connection.execute(select(transcripts.c.body).where(transcripts.c.job_name == job_name)).scalar_one_or_none()
+    return None if body is None else transcript_from_json(json.loads(body))
+
+
+def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
+    """Remove a job with everything that hangs on it; return whether it was there."""
+    # Named one by one because the durable engine's own connections may not enforce foreign keys.
+    for table in (chunks, transcripts):
+        connection.execute(delete(table).where(table.c.job_name == job_name))
+    if not connection.execute(delete(jobs).where(jobs.c.name == job_name)).rowcount:
+        return False
+    _add_event(connection, job_name, DELETED_EVENT, at)
+    return True
+
+
+def statuses(connection: Connection, job_names: list[str]) -> dict[str, JobStatus]:
+    """Return the status of each of these jobs that still exists."""
+    rows = connection.execute(select(jobs.c.name, jobs.c.status).where(jobs.c.name.in_(job_names)))
+    return {row.name: JobStatus(row.status) for row in rows}
+
+
+def latest_event_id(connection: Connection) -> int:
+    """Return the id of the last event, or 0."""
+    return connection.execute(select(func.max(events.c.id))).scalar_one_or_none() or 0
+
+
+def events_after(connection: Connection, event_id: int) -> list[JobEvent]:
+    """Return the events after this id, in order, at most 1,000."""
+    columns = (events.c.id, events.c.job_name, events.c.type)
+    rows = connection.execute(select(*columns).where(events.c.id > event_id).order_by(events.c.id).limit(1000))
+    return [JobEvent(id=row.id, job_name=row.job_name, type=row.type) for row in rows]
+
+
+def _add_event(connection: Connection, job_name: str, event_type: str, at: datetime) -> None:
+    connection.execute(insert(events).values(job_name=job_name, type=event_type, created_at=at))
+
+
+def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
+    failure = None
+    if row.failure_code is not None:
+        failure = Failure(code=row.failure_code, reason=row.failure_reason)
+    return TranscriptionJob(
+        name=row.name,
+        status=JobStatus(row.status),
+        options=TranscriptionOptions(**row.options),
+        media_key=row.media_key,
+        media_format=MediaFormat(row.media_format),
+        media_size_bytes=row.media_size_bytes,
+        media_url=row.media_url,
+        upload_seconds=row.upload_seconds,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        media_sample_rate_hertz=row.media_sample_rate_hertz,
+        media_duration=row.media_duration,
+        done_duration=row.done_duration,
+        failure=failure,
+        text=text,
+        warnings=tuple(row.warnings or ()),
+    )
+
+
+def _make_token(job: TranscriptionJob) -> str:
+    """Write where a page ended, opaque to clients."""
+    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()} {job.name}".encode()).decode().rstrip("=")
+
+
+def _read_token(token: str) -> tuple[datetime, str]:
+    """Read where a page ended. Raises InvalidRequest for anything that we did not write."""
+    refusal = InvalidRequest("Invalid next_token. Use the value of the page before, unchanged.")
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        created_at, _, name = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
+        moment = datetime.fromisoformat(created_at)
+    except (ValueError, binascii.Error) as error:
+        raise refusal from error
+    if moment.tzinfo is None or not name:
+        raise refusal
+    return moment, name

@@ -1,0 +1,128 @@
+"""The tables: one row a job, one a chunk, one a transcript, one an event. Migrations arrive at the same (tested)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.types import BigInteger
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time of day, kept in UTC; SQLite itself forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store in UTC; a time without a zone is our bug."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read back as UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+#: SQLite counts up by itself only for its own integer type.
+_EventId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _job_name(**options: Any) -> Column[str]:  # noqa: ANN401 - handed on to Column
+    """Make a column that goes with its job."""
+    return Column("job_name", String(200), ForeignKey("transcription_jobs.name", ondelete="CASCADE"), **options)
+
+
+jobs = Table(
+    "transcription_jobs",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("status", String(20), nullable=False),
+    #: Everything the caller asked for, whole.
+    Column("options", JSON, nullable=False),
+    Column("media_key", String(500), nullable=False),
+    Column("media_format", String(10), nullable=False),
+    Column("media_size_bytes", BigInteger, nullable=False),
+    Column("media_url", String(700), nullable=False),
+    Column("upload_seconds", Float, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    Column("media_sample_rate_hertz", Integer),
+    Column("media_duration", Float),
+    Column("done_duration", Float, nullable=False, default=0.0, server_default="0"),
+    #: How many chunks the recording has; null until it has been cut to its end.
+    Column("chunk_count", Integer),
+    Column("failure_code", String(50)),
+    Column("failure_reason", Text),
+    Column("warnings", JSON),
+    Index(None, "created_at", "name"),
+    Index(None, "status", "created_at", "name"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    _job_name(primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    #: Seconds from the recording's start, and seconds of audio.
+    Column("start", Float, nullable=False),
+    Column("duration", Float, nullable=False),
+    Column("audio_key", String(500), nullable=False),
+    #: Seconds recognised so far.
+    Column("done_duration", Float, nullable=False, default=0.0, server_default="0"),
+    #: How often recognition was begun.
+    Column("attempts", Integer, nullable=False, default=0, server_default="0"),
+    Column("recognised_at", UtcDateTime),
+    #: The chunk's segments as JSON, from its recognition until the transcript is joined.
+    Column("fragment", Text),
+)
+
+transcripts = Table(
+    "transcripts",
+    metadata,
+    _job_name(primary_key=True),
+    Column("text", Text, nullable=False),
+    #: The master transcript as ``wire.py`` writes it.
+    Column("body", Text, nullable=False),
+)
+
+#: Every transition of every job; a deleted job leaves ``job.deleted`` as the last of its events.
+events = Table(
+    "job_events",
+    metadata,
+    Column("id", _EventId, primary_key=True, autoincrement=True),
+    Column("job_name", String(200), nullable=False, index=True),
+    Column("type", String(50), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)

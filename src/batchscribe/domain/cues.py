@@ -1,0 +1,226 @@
+"""Subtitle layout: a transcript cut into cues that can be read while they are shown."""
+
+# ruff: noqa: RUF001  The punctuation of other scripts looks like ours.
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from batchscribe.domain.transcript import Item, ItemKind, Segment
+
+_SENTENCE_ENDS = frozenset(".!?…。！？．｡؟۔।॥։።")
+_CLAUSE_ENDS = frozenset(",;:，、；：､،؛—–")
+_CLOSING_CATEGORIES = frozenset({"Pe", "Pf"})
+_OPENING_CATEGORIES = frozenset({"Ps", "Pi"})
+_OPENING_MARKS = frozenset("¿¡")
+#: First and last letters of scripts of narrow letters that are written without spaces: Thai, Lao, Burmese and Khmer.
+_UNSPACED_SCRIPTS = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CueLimits:
+    """How large and how long a cue may be."""
+
+    #: Columns of a line: a wide character (Chinese, Japanese, Korean) takes two, any other takes one.
+    line_columns: int = 42
+    #: Seconds. A cue is shorter than the shortest only where the next one follows at once.
+    shortest: float = 1.0
+    longest: float = 7.0
+    #: Seconds of silence over which no cue reaches.
+    pause: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """One subtitle: one or two lines, shown from start to end (seconds, to the millisecond)."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+
+
+class _Break(IntEnum):
+    """How good it is to break after a unit."""
+
+    POSSIBLE = 0
+    CLAUSE = 1
+    SENTENCE = 2
+
+
+@dataclass(slots=True, kw_only=True)
+class _Unit:
+    """What is never torn apart: a word with the punctuation that touches it."""
+
+    text: str
+    start: float
+    end: float
+    space_before: bool
+    after: _Break = _Break.POSSIBLE
+
+
+def lay_out_cues(segments: Iterable[Segment], limits: CueLimits | None = None) -> Iterator[Cue]:
+    """Yield the cues of the segments, in order, never overlapping; every character but spaces is in one of them.
+
+    Cues end at sentence ends, clause ends and pauses where they can. A word too long for a line is cut.
+    """
+    limits = limits or CueLimits()
+    previous: tuple[int, int, tuple[str, ...]] | None = None
+    for group in _groups(_units(segments, limits), limits):
+        start, end = round(group[0].start * 1000), round(max(unit.end for unit in group) * 1000)
+        if previous is not None:
+            cue = _timed(*previous, next_start=start, limits=limits)
+            yield cue
+            start = max(start, round(cue.end * 1000))
+        previous = (max(start, 0), end, _lines(group, limits) or ())
+    if previous is not None:
+        yield _timed(*previous, next_start=None, limits=limits)
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether the text ends with a mark that ends a sentence, in any script, inside or outside a closing quotation."""
+    return _without_closing_marks(text)[-1:] in _SENTENCE_ENDS
+
+
+def columns(text: str) -> int:
+    """Return how wide the text is: two for a wide character (Unicode Standard Annex 11), one for any other."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _timed(start: int, end: int, lines: tuple[str, ...], *, next_start: int | None, limits: CueLimits) -> Cue:
+    """Make a cue of times in milliseconds: lengthened to the shortest where there is room, and never of no length."""
+    wanted = max(end, start + round(limits.shortest * 1000))
+    end = wanted if next_start is None else min(wanted, next_start)
+    end = max(min(end, start + round(limits.longest * 1000)), start + 1)
+    return Cue(start=start / 1000, end=end / 1000, lines=lines)
+
+
+def _units(segments: Iterable[Segment], limits: CueLimits) -> Iterator[_Unit]:
+    """Yield the units of all segments, each narrow enough for a line."""
+    for segment in segments:
+        unit: _Unit | None = None
+        for item in segment.items:
+            text = " ".join(item.content.split())
+            if not text:
+                continue
+            if unit is not None and _belongs_to(unit, item, text):
+                unit.text += text
+                unit.end = max(unit.end, item.end)
+                continue
+            if unit is not None:
+                yield from _finished(unit, limits)
+            unit = _Unit(text=text, start=item.start, end=item.end, space_before=item.space_before)
+        if unit is not None:
+            *parts, last = _finished(unit, limits)
+            last.after = max(last.after, _Break.CLAUSE)
+            yield from (*parts, last)
+
+
+def _belongs_to(unit: _Unit, item: Item, text: str) -> bool:
+    """Whether the item must stay on one line with the unit before it."""
+    if _is_opening(unit.text[-1]):
+        return not item.space_before
+    if item.space_before or _is_opening(text[0]):
+        return False
+    return item.kind is ItemKind.PUNCTUATION or not (_is_unspaced(unit.text[-1]) or _is_unspaced(text[0]))
+
+
+def _is_opening(character: str) -> bool:
+    """Whether the mark belongs to the word after it."""
+    return character in _OPENING_MARKS or unicodedata.category(character) in _OPENING_CATEGORIES
+
+
+def _is_unspaced(character: str) -> bool:
+    """Whether the character's script is written without spaces, so that a line may break beside it."""
+    return columns(character) == 2 or any(first <= character <= last for first, last in _UNSPACED_SCRIPTS)
+
+
+def _finished(unit: _Unit, limits: CueLimits) -> Iterator[_Unit]:
+    """Yield the unit with its break, cut into parts of a line's width where it is wider; time is shared by width."""
+    if ends_sentence(unit.text):
+        unit.after = _Break.SENTENCE
+    elif _without_closing_marks(unit.text)[-1:] in _CLAUSE_ENDS:
+        unit.after = _Break.CLAUSE
+    whole, seconds, done = columns(unit.text), unit.end - unit.start, 0
+    if whole <= limits.line_columns:
+        yield unit
+        return
+    parts = [""]
+    for character in unit.text:
+        if columns(parts[-1] + character) > limits.line_columns:
+            parts.append("")
+        parts[-1] += character
+    for number, part in enumerate(parts):
+        start, done = unit.start + seconds * done / whole, done + columns(part)
+        yield _Unit(
+            text=part.strip(),
+            start=start,
+            end=unit.start + seconds * done / whole,
+            space_before=unit.space_before and number == 0,
+            after=unit.after if number == len(parts) - 1 else _Break.POSSIBLE,
+        )
+
+
+def _without_closing_marks(text: str) -> str:
+    """Return the text without closing quotation marks and brackets at its end."""
+    while text and (text[-1] in "\"'" or unicodedata.category(text[-1]) in _CLOSING_CATEGORIES):
+        text = text[:-1]
+    return text
+
+
+def _groups(units: Iterable[_Unit], limits: CueLimits) -> Iterator[list[_Unit]]:
+    """Yield the units of one cue after another."""
+    pending: list[_Unit] = []
+    for unit in units:
+        if pending and unit.start - pending[-1].end >= limits.pause:
+            yield pending
+            pending = []
+        while pending and not _fits([*pending, unit], limits):
+            count = _best_break(pending, limits)
+            yield pending[:count]
+            pending = pending[count:]
+        pending.append(unit)
+        if unit.after is _Break.SENTENCE and columns(_text(pending)) >= limits.line_columns // 2:
+            yield pending
+            pending = []
+    if pending:
+        yield pending
+
+
+def _fits(group: list[_Unit], limits: CueLimits) -> bool:
+    """Whether the units fit into one cue."""
+    return group[-1].end - group[0].start <= limits.longest and _lines(group, limits) is not None
+
+
+def _best_break(group: list[_Unit], limits: CueLimits) -> int:
+    """Return how many units to show first when not all of them and the next fit."""
+    worth_showing = limits.line_columns // 3
+    best = len(group)
+    for count in range(1, len(group) + 1):
+        quality, kept = group[count - 1].after, group[best - 1].after
+        if quality > _Break.POSSIBLE and quality >= kept and columns(_text(group[:count])) >= worth_showing:
+            best = count
+    return best
+
+
+def _lines(group: list[_Unit], limits: CueLimits) -> tuple[str, ...] | None:
+    """Write the units as one line or two, or return None where they do not fit."""
+    whole = _text(group)
+    if columns(whole) <= limits.line_columns:
+        return (whole,)
+    best: tuple[int, tuple[str, ...]] | None = None
+    for count in range(1, len(group)):
+        pair = (_text(group[:count]), _text(group[count:]))
+        upper, lower = columns(pair[0]), columns(pair[1])
+        if max(upper, lower) > limits.line_columns:
+            continue
+        cost = abs(upper - lower) - 10 * group[count - 1].after
+        if best is None or cost < best[0]:
+            best = (cost, pair)
+    return None if best is None else best[1]
+
+
+def _text(group: list[_Unit]) -> str:
+    """Write the units as running text."""
+    return "".join((" " if unit.space_before else "") + unit.text for unit in group).strip()

@@ -1,0 +1,112 @@
+"""A transcription job, its four statuses, and which status may follow which."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from batchscribe.domain.media import MediaFormat
+from batchscribe.domain.options import TranscriptionOptions
+
+
+class JobStatus(Enum):
+    """Where a job is on its way. These four are all there are: clients poll until one of the last two."""
+
+    #: Accepted and durable; no worker has begun.
+    QUEUED = "QUEUED"
+    #: A worker decodes or recognises the recording.
+    IN_PROGRESS = "IN_PROGRESS"
+    #: The transcript is there. Never changes again.
+    COMPLETED = "COMPLETED"
+    #: There will be no transcript; ``failure_reason`` says why. Never changes again.
+    FAILED = "FAILED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a job with this status has ended."""
+        return self in {JobStatus.COMPLETED, JobStatus.FAILED}
+
+
+#: The transition table: every arrow there is, with the event that records it.
+TRANSITIONS: dict[tuple[JobStatus | None, JobStatus], str] = {
+    (None, JobStatus.QUEUED): "job.queued",
+    (JobStatus.QUEUED, JobStatus.IN_PROGRESS): "job.started",
+    (JobStatus.QUEUED, JobStatus.FAILED): "job.failed",
+    (JobStatus.IN_PROGRESS, JobStatus.COMPLETED): "job.completed",
+    (JobStatus.IN_PROGRESS, JobStatus.FAILED): "job.failed",
+}
+
+#: The event that a deletion leaves behind.
+DELETED_EVENT = "job.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job FAILED: a stable code for programs and a sentence for people."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionJob:
+    """One request to turn one recording into a transcript. All times are aware and in UTC."""
+
+    name: str
+    status: JobStatus
+    options: TranscriptionOptions
+    media_key: str
+    media_format: MediaFormat
+    media_size_bytes: int
+    #: The bucket and key as an ``s3://`` address.
+    media_url: str
+    upload_seconds: float
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    #: Of the recording itself; None until it has been probed.
+    media_sample_rate_hertz: int | None = None
+    #: Seconds of decoded audio; None until the recording has been decoded to its end.
+    media_duration: float | None = None
+    #: Seconds of audio recognised so far.
+    done_duration: float = 0.0
+    failure: Failure | None = None
+    #: The running text; None unless COMPLETED, and None in lists.
+    text: str | None = None
+    #: What went less than well with the recording itself, in sentences.
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def progress(self) -> float:
+        """The share of the audio that is done, 0 to 1; 0 while the recording's length is unknown."""
+        if self.status is JobStatus.COMPLETED:
+            return 1.0
+        if not self.media_duration:
+            return 0.0
+        return min(1.0, self.done_duration / self.media_duration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """One page of a list of jobs, latest first."""
+
+    jobs: tuple[TranscriptionJob, ...]
+    #: Hand this back to read on; None on the last page.
+    next_token: str | None
+
+
+def new_job_name() -> str:
+    """Make a name that no other job has and that nobody can guess."""
+    return f"transcribe-{uuid.uuid4()}"
+
+
+def media_key(job_name: str, extension: str, created_at: datetime) -> str:
+    """Return the key of the contract: ``audio/batch/<date>/<job>.<ext>``."""
+    return f"audio/batch/{created_at:%Y-%m-%d}/{job_name}.{extension}"
+
+
+def work_prefix(job_name: str) -> str:
+    """Return the prefix under which a job's working audio is kept until the job ends."""
+    return f"work/{job_name}/"

@@ -1,0 +1,138 @@
+"""An engine that recognises nothing: it says what it is told, at the pace and with the mishaps that it is told.
+
+For tests of whatever stands around an engine, BatchScribe's own and its users'::
+
+    from batchscribe.engines.scripted import Act, ScriptedEngine, Script
+
+    engine = ScriptedEngine(Script(seconds_per_audio_second=0.05))
+    engine = ScriptedEngine(decide=lambda chunk: Act.CRASH if chunk.index == 3 else Act.SPEAK)
+    engine = ScriptedEngine(say=lambda chunk: f"This is chunk {chunk.index} of {chunk.job_name}.")
+
+It satisfies ``domain.ports.Engine`` and passes the same suite as the engine that listens.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
+from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.domain.transcript import Item, ItemKind, Segment
+from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchscribe.domain.ports import ChunkAudio
+
+#: The words that it chooses from unless it is told what to say.
+WORDS = ("river", "stone", "house", "bird", "tree", "slowly", "quiet", "tall", "green", "nine", "watched", "old", "ran")
+_STEP_SECONDS = 0.2
+
+
+class Act(Enum):
+    """What becomes of a chunk."""
+
+    #: Recognised, in the script's time.
+    SPEAK = "speak"
+    #: EngineCrashed, in the script's time.
+    CRASH = "crash"
+    #: Nothing, until the job is cancelled or the engine closed.
+    HANG = "hang"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """How much the engine says and how long it takes."""
+
+    words_per_second: float = 2.0
+    #: Seconds that every chunk takes.
+    seconds_per_chunk: float = 0.0
+    #: Seconds more for each second of the chunk's audio.
+    seconds_per_audio_second: float = 0.0
+
+
+def speak(chunk: ChunkAudio) -> Act:  # noqa: ARG001 - the shape of every such decision
+    """Let every chunk be recognised."""
+    return Act.SPEAK
+
+
+class ScriptedEngine:
+    """Says what it is told; satisfies ``domain.ports.Engine``. Chunks of zeros are silence and give no words."""
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        say: Callable[[ChunkAudio], str] | None = None,
+        decide: Callable[[ChunkAudio], Act] = speak,
+    ) -> None:
+        """``say`` gives a chunk's text; without it the words follow from the chunk's audio, and only from that."""
+        self.capabilities = Capabilities(language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES)
+        self._script = script or Script()
+        self._say = say or self._words_from_audio
+        self._decide = decide
+        self._closed = threading.Event()
+
+    def recognise(
+        self,
+        chunk: ChunkAudio,
+        options: TranscriptionOptions,  # noqa: ARG002 - it speaks one language to everybody
+        *,
+        on_progress: Callable[[float], None],
+        is_cancelled: Callable[[], bool],
+    ) -> tuple[Segment, ...]:
+        """Do with one chunk as :class:`Act` says. Raises Cancelled, EngineCrashed, EngineClosed."""
+        act = self._decide(chunk)
+        whole = self._script.seconds_per_chunk + self._script.seconds_per_audio_second * chunk.duration
+        begun = time.monotonic()
+        while True:
+            if is_cancelled():
+                raise Cancelled("Cancelled by request.")
+            passed = time.monotonic() - begun
+            if act is not Act.HANG and passed >= whole:
+                break
+            if act is Act.SPEAK:
+                on_progress(chunk.duration * passed / whole)
+            step = _STEP_SECONDS if act is Act.HANG else min(_STEP_SECONDS, whole - passed)
+            if self._closed.wait(step):
+                break
+        if self._closed.is_set():
+            raise EngineClosed("The engine has been closed.")
+        if act is Act.CRASH:
+            raise EngineCrashed("Recognition failed each time it was tried. The script says so.")
+        on_progress(chunk.duration)
+        return _segments(self._say(chunk).split(), chunk) if any(chunk.pcm) else ()
+
+    def close(self) -> None:
+        """Let every chunk that waits raise EngineClosed."""
+        self._closed.set()
+
+    def _words_from_audio(self, chunk: ChunkAudio) -> str:
+        """Return as many words as the chunk has time for, chosen by its samples."""
+        number = max(1, round(chunk.duration * self._script.words_per_second))
+        seed = zlib.crc32(chunk.pcm)
+        return " ".join(WORDS[(seed >> i % 27) % len(WORDS)] for i in range(number))
+
+
+def _segments(words: list[str], chunk: ChunkAudio) -> tuple[Segment, ...]:
+    """Spread words evenly over a chunk, as one segment."""
+    if not words:
+        return ()
+    length = chunk.duration / len(words)
+    items = tuple(
+        Item(
+            kind=ItemKind.PRONUNCIATION,
+            content=word,
+            start=chunk.start + i * length,
+            end=chunk.start + (i + 1) * length,
+            confidence=1.0,
+        )
+        for i, word in enumerate(words)
+    )
+    return (Segment(start=items[0].start, end=items[-1].end, items=items),)

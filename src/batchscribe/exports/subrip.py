@@ -1,0 +1,22 @@
+"""SubRip subtitles (``.srt``). The format has no standard; this is what players agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchscribe.domain.cues import lay_out_cues
+from batchscribe.domain.transcript import Transcript
+
+
+def render(transcript: Transcript) -> Iterator[str]:
+    """Yield a cue at a time; a recording without words gives none."""
+    for number, cue in enumerate(lay_out_cues(transcript.segments), start=1):
+        # SubRip has no escapes, and this mark would read as a line of times.
+        text = "\n".join(cue.lines).replace("-->", "→")
+        yield f"{number}\n{_timestamp(cue.start)} --> {_timestamp(cue.end)}\n{text}\n\n"
+
+
+def _timestamp(seconds: float) -> str:
+    """Write a time as ``HH:MM:SS,mmm``."""
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02},{milliseconds % 1000:03}"

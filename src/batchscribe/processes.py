@@ -1,0 +1,22 @@
+"""What every process of ours does about its parent and its signals."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent ends; end at once where it has ended already.
+
+    Linux only: elsewhere nothing happens, and a process must notice by itself (its pipe ends). The kernel counts the
+    *thread* that started this process as the parent: start lasting processes from lasting threads.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent_pid:
+            os.kill(os.getpid(), number)

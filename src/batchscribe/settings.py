@@ -1,0 +1,113 @@
+"""All settings, with their defaults: the only reader of the environment.
+
+Every setting is read from ``BATCHSCRIBE_<NAME>``. ``docs/settings.md`` describes each; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from batchscribe.errors import ConfigurationError
+
+PREFIX = "BATCHSCRIBE_"
+
+
+class EngineName(Enum):
+    """The engines that a job can be given to."""
+
+    LOCAL = "local"
+    SCRIPTED = "scripted"
+
+
+def default_data_folder() -> Path:
+    """Return ``$XDG_DATA_HOME/batchscribe``, by default ``~/.local/share/batchscribe``."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "batchscribe"
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Frozen: what a part needs is handed to it as values."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path = Field(
+        default_factory=default_data_folder, description="Folder for the database, recordings, models."
+    )
+    database_url: str = Field(default="", description="Where jobs are kept; by default SQLite in the data folder.")
+    storage_url: str = Field(default="", description="Where recordings are kept; by default a folder in the data one.")
+    engine: EngineName = Field(default=EngineName.LOCAL, description="Which engine recognises: local or scripted.")
+    model: str = Field(default="base", description="A Whisper size, a folder, or a Hugging Face repository.")
+    quality: str = Field(
+        default="accurate", pattern="^(accurate|balanced|fast)$", description="accurate, balanced or fast."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the api listens on.")
+    port: int = Field(default=5001, ge=0, le=65535, description="Port that the api listens on.")
+    engine_processes: int = Field(default=0, ge=0, le=1024, description="Recogniser processes; 0 means one a core.")
+    require_sandbox: bool = Field(default=False, description="Refuse to start where the decoder cannot be sandboxed.")
+    max_upload_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest recording that is accepted.")
+    max_media_seconds: float = Field(default=4 * 3600.0, gt=0, description="Longest recording that is transcribed.")
+    min_free_bytes: int = Field(default=1_000_000_000, ge=0, description="Free space below which uploads are refused.")
+    upload_stall_seconds: float = Field(default=30.0, gt=0, description="Silence after which an upload is cut.")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
+    )
+    supervisor_pid: int = Field(
+        default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
+    )
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The database file of the embedded mode."""
+        return self.data_dir / "batchscribe.sqlite"
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database's address as SQLAlchemy reads it."""
+        return self.database_url or f"sqlite:///{self.sqlite_path}"
+
+    @property
+    def media_folder(self) -> Path:
+        """The folder of the media store. Raises ConfigurationError for an address that is not a folder's."""
+        if not self.storage_url:
+            return self.data_dir / "media"
+        parts = urlsplit(self.storage_url)
+        if parts.scheme != "file" or not parts.path.startswith("/"):
+            raise ConfigurationError(
+                f"{PREFIX}STORAGE_URL is {self.storage_url!r}, but must be a folder's address such as file:///srv/media."
+            )
+        return Path(parts.path)
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder in which models are kept."""
+        return self.data_dir / "models"
+
+    @property
+    def effective_engine_processes(self) -> int:
+        """How many recogniser processes to run: as many as this process may use cores, unless it is set."""
+        if self.engine_processes:
+            return self.engine_processes
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables that :func:`load` reads back the same."""
+    return {PREFIX + name.upper(): str(value) for name, value in settings.model_dump(mode="json").items()}
+
+
+def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, checked by the model
+    """Read the settings from the environment; what is given here wins. Raises ConfigurationError with a sentence."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name} is {first.get('input')!r}: {first['msg'].lower()}.") from error

@@ -1,0 +1,115 @@
+"""What the OpenAPI document says beside the answers' shapes, and the page that shows it without the internet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
+from batchscribe.web.schemas import Problem
+
+ASSETS_PATH = "/docs/assets"
+
+#: Allows Swagger UI's own inline styles and images, and nothing from another host.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>BatchScribe</title>
+<link rel="stylesheet" href="{ASSETS_PATH}/swagger-ui.css">
+<link rel="icon" href="{ASSETS_PATH}/favicon.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{ASSETS_PATH}/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+
+_START_SCRIPT = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+  validatorUrl: null,
+});
+"""
+
+_ERROR_CODE = {ERROR_CODE_HEADER: {"description": "A stable code for programs.", "schema": {"type": "string"}}}
+
+#: What any request can be answered with, whatever it asks for.
+_ALWAYS: dict[int, str] = {
+    408: "The request did not arrive in time.",
+    431: "The request's headers are too large.",
+    500: "Something unforeseen went wrong; the answer names a reference into the server's log.",
+    503: f"The server cannot answer at present. Try again after {RETRY_AFTER_SECONDS} seconds.",
+}
+
+UPLOAD_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "contentMediaType": "application/octet-stream",
+                        "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
+                    },
+                    "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
+                },
+            }
+        }
+    },
+}
+
+JOB_NAME_PARAMETER: dict[str, Any] = {
+    "name": "job_name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "transcribe-a1b2c3d4-5678-90ab-cdef-1234567890ab",
+}
+
+
+def query_parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a parameter of the query; none is ever required."""
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def problems(descriptions: dict[int, str], models: dict[int, type] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors that a route answers with, beside those that any request can be answered with."""
+    return {
+        status: {"model": (models or {}).get(status, Problem), "description": description, "headers": _ERROR_CODE}
+        for status, description in sorted({**_ALWAYS, **descriptions}.items())
+    }
+
+
+def add_documentation_page(app: FastAPI) -> None:
+    """Serve Swagger UI at ``/docs`` from the files that the package ``fastapi-offline`` brings."""
+    import fastapi_offline
+
+    async def page(_request: Request) -> Response:
+        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": DOCS_POLICY})
+
+    async def start_script(_request: Request) -> Response:
+        return Response(_START_SCRIPT, media_type="text/javascript")
+
+    app.add_route("/docs", page, include_in_schema=False)
+    app.add_route("/docs/start.js", start_script, include_in_schema=False)
+    folder = Path(fastapi_offline.__file__).parent / "static"
+    app.mount(ASSETS_PATH, StaticFiles(directory=folder), name="documentation-assets")

@@ -1,0 +1,71 @@
+"""The outermost layer of the application: what every answer carries, and what happens when a handler breaks."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from batchscribe.web.errors import error_answer
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Carried by every answer that does not say otherwise itself.
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Envelope:
+    """ASGI middleware around the whole application.
+
+    It adds the security headers; it answers an unforeseen error with a 500 that names a reference, under which the log
+    has the traceback; and where an answer is given before the request's body was read to its end, it says
+    ``Connection: close``, because what follows on the connection is not a request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+        has_unread_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+        async def watched_receive() -> Message:
+            nonlocal has_unread_body
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                has_unread_body = False
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                headers = list(message.get("headers", ()))
+                present = {name for name, _ in headers}
+                headers += [header for header in SECURITY_HEADERS if header[0] not in present]
+                if has_unread_body:
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self._app(scope, watched_receive, watched_send)
+        except Exception:  # the process's edge: a client must always get an answer, and the log the traceback
+            reference = uuid.uuid4().hex
+            _LOGGER.exception("Internal error %s at %s %s", reference, scope["method"], scope["path"])
+            if has_started:
+                raise
+            sentence = f"Internal error. Reference: {reference}"
+            answer = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", sentence)
+            await answer(scope, watched_receive, watched_send)

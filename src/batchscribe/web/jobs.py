@@ -1,0 +1,106 @@
+"""Reading, listing, cancelling and deleting jobs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from batchscribe.domain.job import JobStatus
+from batchscribe.errors import InvalidRequest
+from batchscribe.web.waiting import JobWatch, unless_client_leaves
+from batchscribe.wire import job_to_json, page_to_json
+
+if TYPE_CHECKING:
+    from batchscribe.domain.job import TranscriptionJob
+    from batchscribe.service import TranscriptionService
+
+DEFAULT_MAX_RESULTS = 20
+HIGHEST_MAX_RESULTS = 100
+
+#: The longest wait that a client may ask for.
+LONGEST_WAIT_SECONDS = 60.0
+
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_DECIMAL_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+class JobRoutes:
+    """The handlers of what can be done with jobs that are there."""
+
+    def __init__(self, service: TranscriptionService, watch: JobWatch) -> None:
+        self._service = service
+        self._watch = watch
+
+    async def status(self, request: Request) -> Response:
+        """Answer with a job as it is, or with ``wait`` as it is after something has happened to it."""
+        # The read of one row is far cheaper than the way to another thread and back.
+        job = self._service.get(request.path_params["job_name"])
+        if request.url.query and not job.status.is_final:
+            seconds = _wait_seconds(request)
+            if seconds:
+                job = await unless_client_leaves(request, self._after_change(job, seconds))
+        elif request.url.query:
+            _wait_seconds(request)
+        return JSONResponse(job_to_json(job))
+
+    async def list(self, request: Request) -> Response:
+        """Answer with one page of jobs, latest first."""
+        query = request.query_params
+        status_filter = query.get("status") or None
+        max_results = _max_results(query.get("max_results"))
+        page = await run_in_threadpool(
+            self._service.list,
+            status=_status(status_filter),
+            max_results=max_results,
+            next_token=query.get("next_token") or None,
+        )
+        return JSONResponse(page_to_json(page, status_filter=status_filter, max_results=max_results))
+
+    async def cancel(self, request: Request) -> Response:
+        """End a job and answer with it as it is then."""
+        job = await run_in_threadpool(self._service.cancel, request.path_params["job_name"])
+        return JSONResponse(job_to_json(job))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove a job."""
+        job_name = request.path_params["job_name"]
+        await run_in_threadpool(self._service.delete, job_name)
+        return JSONResponse({"job_name": job_name, "message": "The transcription job has been deleted."})
+
+    async def _after_change(self, job: TranscriptionJob, seconds: float) -> TranscriptionJob:
+        """Return the job once its status is another one, or after this many seconds."""
+        return await self._watch.wait(job.name, lambda now: now.status is not job.status, seconds=seconds)
+
+
+def _wait_seconds(request: Request) -> float:
+    """Return how long the client wants to wait. Raises InvalidRequest."""
+    value = request.query_params.get("wait")
+    if value is None:
+        return 0.0
+    if not _DECIMAL_NUMBER.fullmatch(value) or float(value) > LONGEST_WAIT_SECONDS:
+        raise InvalidRequest(f"Invalid wait. Must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS:g}")
+    return float(value)
+
+
+def _max_results(value: str | None) -> int:
+    """Return the size of a page; more than the highest is taken as the highest. Raises InvalidRequest."""
+    if value is None:
+        return DEFAULT_MAX_RESULTS
+    if not _WHOLE_NUMBER.fullmatch(value) or int(value) < 1:
+        raise InvalidRequest("Invalid max_results. Must be a whole number of at least 1")
+    return min(int(value), HIGHEST_MAX_RESULTS)
+
+
+def _status(value: str | None) -> JobStatus | None:
+    """Return the status that a filter names, in capitals or not. Raises InvalidRequest."""
+    if value is None:
+        return None
+    try:
+        return JobStatus(value.upper())
+    except ValueError:
+        names = ", ".join(each.value for each in JobStatus)
+        raise InvalidRequest(f"Invalid status filter. Must be one of: {names}") from None

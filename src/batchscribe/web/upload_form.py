@@ -1,0 +1,150 @@
+"""The form of an upload, read piece by piece and without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from batchscribe.domain.media import SNIFF_BYTES
+from batchscribe.errors import InvalidRequest, UploadTooLarge
+
+if TYPE_CHECKING:
+    from batchscribe.domain.options import TranscriptionOptions
+
+FILE_FIELD = "file"
+LANGUAGE_FIELD = "language_code"
+
+MAX_PARTS = 20
+MAX_PART_HEADER_BYTES = 8 << 10
+MAX_FIELD_BYTES = 64 << 10
+
+NO_FILE_PROVIDED = "No file provided"
+NO_FILE_SELECTED = "No file selected"
+
+
+class SubmissionCheck(Protocol):
+    """Refuses a submission as soon as enough of it is known."""
+
+    def __call__(self, *, file_name: str, head: bytes, language_code: str | None) -> TranscriptionOptions:
+        """Return the options. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest."""
+
+
+class UploadForm:
+    """A multipart form with the recording in ``file`` and perhaps a ``language_code``, in any order.
+
+    Other fields are ignored. A field counts as a recording only where it has a file name.
+    """
+
+    def __init__(self, boundary: bytes, *, max_file_bytes: int, check: SubmissionCheck) -> None:
+        self._parser = PushMultipartParser(
+            boundary, max_header_size=MAX_PART_HEADER_BYTES, max_header_count=8, max_segment_count=MAX_PARTS
+        )
+        self._max_file_bytes = max_file_bytes
+        self._check = check
+        self._part: MultipartSegment | None = None
+        self._is_file_part = False
+        self._field = bytearray()
+        self._file_name: str | None = None
+        self._file_bytes = 0
+        self._language_code: str | None = None
+        self._options: TranscriptionOptions | None = None
+        #: The recording's first bytes, at most ``SNIFF_BYTES``.
+        self.head = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes of the body and return those that belong to the recording.
+
+        Raises InvalidRequest, UploadTooLarge, and whatever the check raises, as early as it can be known.
+        """
+        recording: list[bytes] = []
+        try:
+            for event in self._parser.parse(data):
+                if event is None:
+                    self._end_part()
+                elif isinstance(event, MultipartSegment):
+                    self._begin_part(event)
+                elif self._is_file_part:
+                    recording.append(self._take_file_bytes(event))
+                else:
+                    self._take_field_bytes(event)
+        except MultipartError as error:
+            raise InvalidRequest(f"The form cannot be read: {error}.") from error
+        return recording
+
+    def finish(self) -> tuple[str, TranscriptionOptions]:
+        """Return the recording's file name and the options. Raises InvalidRequest where something is missing."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise InvalidRequest("The form is cut short: its last line is missing.") from error
+        if self._file_name is None or self._options is None:
+            raise InvalidRequest(NO_FILE_PROVIDED)
+        return self._file_name, self._options
+
+    def _begin_part(self, part: MultipartSegment) -> None:
+        """Look at a part's headers."""
+        if sum(len(name) + len(value) for name, value in part.headerlist) > MAX_PART_HEADER_BYTES:
+            raise InvalidRequest(f"The headers of a form field are longer than {MAX_PART_HEADER_BYTES} bytes.")
+        self._part = part
+        self._field.clear()
+        file_name = _file_name(part)
+        self._is_file_part = part.name == FILE_FIELD and file_name is not None
+        if not self._is_file_part:
+            return
+        if self._file_name is not None:
+            raise InvalidRequest("Only one file can be sent with a request.")
+        if not file_name:
+            raise InvalidRequest(NO_FILE_SELECTED)
+        self._file_name = file_name
+
+    def _take_file_bytes(self, data: bytes) -> bytes:
+        """Count the recording's bytes, and check the submission once its first ones are there."""
+        self._file_bytes += len(data)
+        if self._file_bytes > self._max_file_bytes:
+            raise UploadTooLarge(f"The recording is larger than the limit of {self._max_file_bytes} bytes.")
+        if len(self.head) < SNIFF_BYTES:
+            self.head += bytes(data[: SNIFF_BYTES - len(self.head)])
+            if len(self.head) == SNIFF_BYTES:
+                self._check_now()
+        return data
+
+    def _take_field_bytes(self, data: bytes) -> None:
+        """Gather a plain field's bytes."""
+        self._field += data
+        if len(self._field) > MAX_FIELD_BYTES:
+            is_file = self._part is not None and self._part.name == FILE_FIELD
+            raise InvalidRequest(NO_FILE_PROVIDED if is_file else f"A form field is longer than {MAX_FIELD_BYTES} bytes.")
+
+    def _end_part(self) -> None:
+        """Take over what the part that ends here has said."""
+        if self._is_file_part:
+            if self._options is None:
+                self._check_now()
+        elif self._part is not None and self._part.name == LANGUAGE_FIELD and self._language_code is None:
+            try:
+                self._language_code = self._field.decode().strip() or None
+            except UnicodeDecodeError as error:
+                raise InvalidRequest(f"The form field {LANGUAGE_FIELD} is not text in UTF-8.") from error
+            if self._options is not None:
+                self._check_now()
+        self._part = None
+        self._is_file_part = False
+
+    def _check_now(self) -> None:
+        """Check what is known so far."""
+        if self._file_name is not None:
+            self._options = self._check(file_name=self._file_name, head=self.head, language_code=self._language_code)
+
+
+def _file_name(part: MultipartSegment) -> str | None:
+    """Return a part's file name, also where an older client wrote it as ``filename*`` (RFC 8187)."""
+    if part.filename is not None:
+        return part.filename
+    _, options = parse_options_header(part.header("Content-Disposition") or "")
+    charset, separator, quoted = options.get("filename*", "").partition("'")
+    if not separator or charset.lower() not in {"utf-8", "iso-8859-1"}:
+        return None
+    return unquote(quoted.partition("'")[2], encoding=charset)

@@ -1,0 +1,138 @@
+"""Takes in a recording: the multipart form is parsed as it arrives and written once, straight into the media store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncio
+
+from multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
+from batchscribe.web.upload_form import UploadForm
+
+if TYPE_CHECKING:
+    from batchscribe.domain.options import TranscriptionOptions
+    from batchscribe.domain.ports import Upload
+    from batchscribe.service import TranscriptionService
+
+#: Bytes that a request's body may have beside the recording: the other fields and the form's own lines.
+FORM_OVERHEAD_BYTES = 1 << 20
+
+#: Bytes that are gathered before a thread writes them.
+SLICE_BYTES = 1 << 20
+
+#: Longest boundary of a multipart form (RFC 2046, section 5.1.1).
+LONGEST_BOUNDARY = 70
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """What an upload may be."""
+
+    max_bytes: int
+    #: Seconds without any data after which the upload is given up.
+    stall_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRecording:
+    """A recording that has arrived whole; the upload is not yet committed."""
+
+    upload: Upload
+    file_name: str
+    #: The recording's first bytes, at most ``SNIFF_BYTES``.
+    head: bytes
+    options: TranscriptionOptions
+    #: Seconds from the request's headers to the last byte.
+    upload_seconds: float
+
+
+@asynccontextmanager
+async def received_recording(
+    request: Request, service: TranscriptionService, limits: UploadLimits
+) -> AsyncIterator[ReceivedRecording]:
+    """Receive the recording of a ``multipart/form-data`` request; leaving the context drops it unless it was submitted.
+
+    Raises InvalidRequest, UnsupportedMediaFormat, UnsupportedLanguage, UploadTooLarge, UploadTooSlow, StorageFull, and
+    ClientDisconnect when the client hangs up.
+    """
+    began_at = time.monotonic()
+    boundary = _boundary(request)
+    _check_length(request, limits)
+    upload = await run_in_threadpool(service.begin_upload)
+    try:
+        form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
+        await _receive(request, form, upload, limits)
+        file_name, options = form.finish()
+        yield ReceivedRecording(
+            upload=upload,
+            file_name=file_name,
+            head=form.head,
+            options=options,
+            upload_seconds=time.monotonic() - began_at,
+        )
+    finally:
+        await run_in_threadpool(upload.abort)
+
+
+async def _receive(request: Request, form: UploadForm, upload: Upload, limits: UploadLimits) -> None:
+    """Read the body to its end and write the recording's bytes in slices."""
+    pieces: list[bytes] = []
+    gathered_bytes = received_bytes = 0
+    body = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(limits.stall_seconds):
+                data = await anext(body, None)
+        except TimeoutError:
+            raise UploadTooSlow(f"No data arrived for {limits.stall_seconds:g} seconds.") from None
+        if data is None:
+            break
+        received_bytes += len(data)
+        if received_bytes > limits.max_bytes + FORM_OVERHEAD_BYTES:
+            raise _too_large(limits)
+        for piece in form.feed(data):
+            pieces.append(piece)
+            gathered_bytes += len(piece)
+        if gathered_bytes >= SLICE_BYTES:
+            await run_in_threadpool(_write, upload, pieces)
+            pieces, gathered_bytes = [], 0
+    if pieces:
+        await run_in_threadpool(_write, upload, pieces)
+
+
+def _write(upload: Upload, pieces: list[bytes]) -> None:
+    """Write pieces as one."""
+    upload.write(b"".join(pieces))
+
+
+def _boundary(request: Request) -> bytes:
+    """Return the boundary of the form. Raises InvalidRequest where the body is none."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequest("Content-Encoding is not supported: send the form as it is.")
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    boundary = options.get("boundary", "").encode("latin-1")
+    if media_type != "multipart/form-data" or not boundary:
+        raise InvalidRequest("No file provided")
+    if len(boundary) > LONGEST_BOUNDARY:
+        raise InvalidRequest(f"The form's boundary is longer than {LONGEST_BOUNDARY} bytes.")
+    return boundary
+
+
+def _check_length(request: Request, limits: UploadLimits) -> None:
+    """Refuse at once what says itself that it is too large. Raises UploadTooLarge."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limits.max_bytes + FORM_OVERHEAD_BYTES:
+        raise _too_large(limits)
+
+
+def _too_large(limits: UploadLimits) -> UploadTooLarge:
+    """Return the error of an upload over the limit."""
+    return UploadTooLarge(f"The recording is larger than the limit of {limits.max_bytes} bytes.")

@@ -1,0 +1,197 @@
+"""The JSON shapes that BatchScribe stores and sends.
+
+A transcript::
+
+    {"language_code": "en-US", "duration": 7.25, "segments": [SEGMENT, ...]}
+
+A segment (``quality`` only where the engine gives it)::
+
+    {"start": 0.31, "end": 2.08, "items": [ITEM, ...],
+     "quality": {"average_log_probability": -0.21, "compression_ratio": 1.1, "no_speech_probability": 0.02}}
+
+An item is a word, or with ``kind`` a mark of punctuation::
+
+    {"content": "Hello", "start": 0.31, "end": 0.62, "confidence": 0.981}
+    {"kind": "punctuation", "content": ",", "start": 0.62, "end": 0.62}
+
+To keep transcripts small, an item leaves out what is usual: ``kind`` for a word, ``confidence`` where there is none,
+and ``space_before`` where a word has a space before it or a mark of punctuation has none.
+
+Times are seconds from the recording's start, to the millisecond; the other figures have three digits after the point.
+A value of that precision comes back exactly. Readers ignore keys they do not know.
+
+A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
+``warnings`` beside the contract's own fields. Times of day are UTC with their offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
+from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Transcript
+
+_DIGITS = 3
+
+
+def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
+    """Return the transcript as values that :mod:`json` can write."""
+    return {
+        "language_code": transcript.language_code,
+        "duration": round(transcript.duration, _DIGITS),
+        "segments": [segment_to_json(segment) for segment in transcript.segments],
+    }
+
+
+def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
+    """Return the transcript that :func:`transcript_to_json` wrote. Raises KeyError where a field is missing."""
+    return Transcript(
+        language_code=data["language_code"],
+        duration=float(data["duration"]),
+        segments=tuple(segment_from_json(segment) for segment in data["segments"]),
+    )
+
+
+def segment_to_json(segment: Segment) -> dict[str, Any]:
+    """Return the segment as values that :mod:`json` can write."""
+    data: dict[str, Any] = {
+        "start": round(segment.start, _DIGITS),
+        "end": round(segment.end, _DIGITS),
+        "items": [_item_to_json(item) for item in segment.items],
+    }
+    if segment.quality is not None:
+        data["quality"] = {
+            "average_log_probability": round(segment.quality.average_log_probability, _DIGITS),
+            "compression_ratio": round(segment.quality.compression_ratio, _DIGITS),
+            "no_speech_probability": round(segment.quality.no_speech_probability, _DIGITS),
+        }
+    return data
+
+
+def segment_from_json(data: Mapping[str, Any]) -> Segment:
+    """Return the segment that :func:`segment_to_json` wrote. Raises KeyError where a field is missing."""
+    quality = data.get("quality")
+    return Segment(
+        start=float(data["start"]),
+        end=float(data["end"]),
+        items=tuple(_item_from_json(item) for item in data["items"]),
+        quality=None
+        if quality is None
+        else Quality(
+            average_log_probability=float(quality["average_log_probability"]),
+            compression_ratio=float(quality["compression_ratio"]),
+            no_speech_probability=float(quality["no_speech_probability"]),
+        ),
+    )
+
+
+def _item_to_json(item: Item) -> dict[str, Any]:
+    """Return one item, without what is usual for its kind."""
+    data: dict[str, Any] = {} if item.kind is ItemKind.PRONUNCIATION else {"kind": item.kind.value}
+    data |= {"content": item.content, "start": round(item.start, _DIGITS), "end": round(item.end, _DIGITS)}
+    if item.confidence is not None:
+        data["confidence"] = round(item.confidence, _DIGITS)
+    if item.space_before is not _usual_space_before(item.kind):
+        data["space_before"] = item.space_before
+    return data
+
+
+def _item_from_json(data: Mapping[str, Any]) -> Item:
+    """Return one item, with what is usual for its kind filled in."""
+    kind = ItemKind(data.get("kind", ItemKind.PRONUNCIATION.value))
+    confidence = data.get("confidence")
+    return Item(
+        kind=kind,
+        content=data["content"],
+        start=float(data["start"]),
+        end=float(data["end"]),
+        confidence=None if confidence is None else float(confidence),
+        space_before=bool(data.get("space_before", _usual_space_before(kind))),
+    )
+
+
+def _usual_space_before(kind: ItemKind) -> bool:
+    """Whether an item of this kind usually has a space before it."""
+    return kind is ItemKind.PRONUNCIATION
+
+
+def submitted_to_json(job: TranscriptionJob) -> dict[str, Any]:
+    """Return the answer to a submission."""
+    return {
+        "job_name": job.name,
+        "status": job.status.value,
+        "s3_url": job.media_url,
+        "upload_time_seconds": round(job.upload_seconds, 2),
+        "language_code": job.options.language_code,
+        "message": "Transcription job started. Use /transcribe-job/<job_name> to check status.",
+        "status_endpoint": f"/transcribe-job/{job.name}",
+    }
+
+
+def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
+    """Return the answer to a question for one job's status."""
+    data: dict[str, Any] = {
+        "job_name": job.name,
+        "status": job.status.value,
+        "language_code": job.options.language_code,
+        "creation_time": _time(job.created_at),
+    }
+    match job.status:
+        case JobStatus.QUEUED:
+            data["message"] = "Job status: QUEUED"
+        case JobStatus.IN_PROGRESS:
+            data["start_time"] = _time(job.started_at)
+            data["progress"] = round(job.progress, 4)
+            if job.media_duration is not None:
+                data["media_duration_seconds"] = round(job.media_duration, _DIGITS)
+            data["message"] = "Transcription is still in progress. Check again in a few seconds."
+        case JobStatus.COMPLETED:
+            data |= {
+                "start_time": _time(job.started_at),
+                "completion_time": _time(job.completed_at),
+                "transcript": job.text or "",
+                "media_format": job.media_format.value,
+                "media_sample_rate_hz": job.media_sample_rate_hertz,
+                "media_duration_seconds": round(job.media_duration or 0.0, _DIGITS),
+                "s3_url": job.media_url,
+            }
+            if job.warnings:
+                data["warnings"] = list(job.warnings)
+        case JobStatus.FAILED if job.failure is not None:
+            data |= {"failure_reason": job.failure.reason, "failure_code": job.failure.code}
+    return data
+
+
+def listed_to_json(job: TranscriptionJob) -> dict[str, Any]:
+    """Return one line of a list of jobs."""
+    data: dict[str, Any] = {
+        "job_name": job.name,
+        "status": job.status.value,
+        "language_code": job.options.language_code,
+        "creation_time": _time(job.created_at),
+        "start_time": _time(job.started_at),
+        "completion_time": _time(job.completed_at),
+    }
+    if job.failure is not None:
+        data["failure_reason"] = job.failure.reason
+    return data
+
+
+def page_to_json(page: JobPage, *, status_filter: str | None, max_results: int) -> dict[str, Any]:
+    """Return a page of jobs; the filters are echoed as they were sent."""
+    data: dict[str, Any] = {
+        "jobs": [listed_to_json(job) for job in page.jobs],
+        "count": len(page.jobs),
+        "filters": {"status": status_filter or "all", "max_results": max_results},
+    }
+    if page.next_token is not None:
+        data["next_token"] = page.next_token
+        data["message"] = "More results available. Use next_token to fetch the next page."
+    return data
+
+
+def _time(moment: datetime | None) -> str | None:
+    """Write a time of day in UTC with its offset."""
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,82 @@
+"""A recording's way without a server: the same decoder, cuts and engine, with nothing kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.ports import ChunkAudio, Decoder, Engine
+from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
+from batchscribe.errors import MediaMissing
+from batchscribe.workflow.cutting import cut
+
+#: How many chunks are given to the engine at once; more is only memory.
+_CHUNKS_AHEAD = 8
+
+
+def transcribe_directly(
+    path: Path,
+    options: TranscriptionOptions,
+    *,
+    decoder: Decoder,
+    engine: Engine,
+    on_progress: Callable[[float, float | None], None],
+) -> Transcript:
+    """Transcribe one recording. Raises RecordingFailed.
+
+    ``on_progress`` is given the seconds done and, from the header or once it is known, the seconds in all; it is called
+    from several threads, one at a time.
+    """
+    try:
+        media = path.open("rb")
+    except OSError as error:
+        raise MediaMissing(f"{path} cannot be read: {error.strerror}.") from error
+    abandoned = threading.Event()
+    progress = _Progress(on_progress)
+
+    def recognise(chunk: ChunkAudio) -> Fragment:
+        segments = engine.recognise(
+            chunk,
+            options,
+            on_progress=lambda seconds: progress.note(chunk.index, seconds),
+            is_cancelled=abandoned.is_set,
+        )
+        return Fragment(index=chunk.index, segments=segments)
+
+    fragments: list[Future[Fragment]] = []
+    with media, ThreadPoolExecutor(_CHUNKS_AHEAD) as pool, decoder.open(media) as audio:
+        try:
+            progress.total = audio.info.declared_duration
+            start, places = 0.0, threading.Semaphore(_CHUNKS_AHEAD)
+            for index, pcm in zip(count(), cut(audio.blocks()), strict=False):
+                chunk = ChunkAudio(job_name=str(path), index=index, start=start, pcm=pcm, priority=float(index))
+                places.acquire()
+                fragments.append(pool.submit(recognise, chunk))
+                fragments[-1].add_done_callback(lambda _: places.release())
+                start += chunk.duration
+            progress.total = start
+            joined = [fragment.result() for fragment in fragments]
+        except BaseException:
+            abandoned.set()
+            raise
+    return join_fragments(joined, language_code=options.language_code, duration=start)
+
+
+class _Progress:
+    """Adds up the chunks' seconds."""
+
+    def __init__(self, on_progress: Callable[[float, float | None], None]) -> None:
+        self.total: float | None = None
+        self._on_progress = on_progress
+        self._done: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def note(self, index: int, seconds: float) -> None:
+        """Tell how far the recording is now that one chunk is so far."""
+        with self._lock:
+            self._done[index] = seconds
+            self._on_progress(sum(self._done.values()), self.total)

@@ -1,0 +1,81 @@
+"""Puts work on the durable engine's queues, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import logging
+
+from dbos import DBOS, DBOSClient, EnqueueOptions
+from sqlalchemy import Connection, Engine
+
+#: The application's name in the durable engine's tables.
+APPLICATION_NAME = "batchscribe"
+#: Fixed by us: by default it is a hash of the code, and a worker of another hash would leave every job where it is.
+APPLICATION_VERSION = "1"
+
+RECORDINGS_QUEUE = "recordings"
+CHUNKS_QUEUE = "chunks"
+
+#: Names of the workflows, explicit because stored work refers to them.
+TRANSCRIBE_WORKFLOW = "transcribe"
+RECOGNISE_WORKFLOW = "recognise"
+
+
+class Dispatcher:
+    """The durable engine as seen by whoever hands it work. Runs nothing itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use our own database engine, so that work is enqueued in our transactions."""
+        self._client = DBOSClient(
+            system_database_engine=engine,
+            application_name=APPLICATION_NAME,
+            # An unreachable database is answered with an error now, not with silence until it is back.
+            retry_connection_errors=False,
+        )
+
+    def enqueue_recording(self, connection: Connection, job_name: str, *, size_bytes: int) -> None:
+        """Have a recording transcribed: smaller ones first. A second call for the same job changes nothing."""
+        options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=1 + size_bytes // (1 << 20))
+        self._client.enqueue_in_transaction(connection, options, job_name)
+
+    def enqueue_chunk(self, connection: Connection, job_name: str, index: int) -> None:
+        """Have a chunk recognised. A second call for the same chunk changes nothing.
+
+        A chunk's priority is its place in its recording, so recordings take turns and short ones are done first.
+        """
+        options = _options(CHUNKS_QUEUE, RECOGNISE_WORKFLOW, f"{job_name}:{index}", priority=1 + index)
+        self._client.enqueue_in_transaction(connection, options, job_name, index)
+
+    def forget_finished(self, *, most: int = 500) -> int:
+        """Delete the durable engine's own records of work that has ended; return how many there were."""
+        finished = self._client.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"], limit=most, load_input=False, load_output=False
+        )
+        names = [workflow.workflow_id for workflow in finished]
+        if names:
+            self._client.delete_workflows(names)
+        return len(names)
+
+    def close(self) -> None:
+        """Give back what the client holds; the database engine stays open."""
+        self._client.destroy()
+
+
+def prepare_tables(database_url: str) -> None:
+    """Make or migrate the durable engine's own tables."""
+    quieten_log()
+    DBOS.migrate(database_url)
+
+
+def quieten_log() -> None:
+    """Keep the durable engine's log to warnings: it reports every migration and advertises at INFO."""
+    logging.getLogger("dbos").setLevel(logging.WARNING)
+
+
+def _options(queue: str, workflow: str, workflow_id: str, *, priority: int) -> EnqueueOptions:
+    return EnqueueOptions(
+        queue_name=queue,
+        workflow_name=workflow,
+        workflow_id=workflow_id,
+        app_version=APPLICATION_VERSION,
+        priority=priority,
+    )

@@ -1,0 +1,92 @@
+"""Clears what interrupted work and finished work leave behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
+
+from batchscribe.database import jobs
+from batchscribe.domain.job import work_prefix
+from batchscribe.domain.ports import MediaStore
+from batchscribe.workflow.dispatch import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 600.0
+#: Uploads and recordings without a job are kept this long: a slow upload may still be on its way.
+ORPHAN_AGE = timedelta(hours=24)
+
+
+class Housekeeper:
+    """Looks through the store and the durable engine's records, at start and then every ten minutes."""
+
+    def __init__(self, database: Database, store: MediaStore, dispatcher: Dispatcher) -> None:
+        """Start nothing yet; see :meth:`start`."""
+        self._database = database
+        self._store = store
+        self._dispatcher = dispatcher
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._run, name="housekeeping", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop before the next round."""
+        self._stopped.set()
+
+    def tidy(self) -> None:
+        """Do one round."""
+        uploads = self._store.reclaim(ORPHAN_AGE.total_seconds())
+        work = self._reclaim_work()
+        media = self._reclaim_media()
+        while self._dispatcher.forget_finished():
+            if self._stopped.is_set():
+                return
+        if uploads or work or media:
+            logger.info("reclaimed orphans", extra={"uploads": uploads, "work": work, "media": media})
+
+    def _reclaim_work(self) -> int:
+        """Remove the working audio of jobs that have ended or are gone."""
+        names = {PurePosixPath(key).parts[1] for key in self._store.keys_older_than("work/", 60.0)}
+        with self._database.connect() as connection:
+            statuses = jobs.statuses(connection, sorted(names))
+        ended = [name for name in names if name not in statuses or statuses[name].is_final]
+        for name in ended:
+            self._store.delete_prefix(work_prefix(name))
+        return len(ended)
+
+    def _reclaim_media(self) -> int:
+        """Remove recordings whose submission was interrupted before its job was stored."""
+        # Recordings lie in a folder a day: those of days long gone were looked at on those days.
+        today = datetime.now(UTC)
+        keys = [
+            key
+            for days in range(3)
+            for key in self._store.keys_older_than(
+                f"audio/batch/{today - timedelta(days=days):%Y-%m-%d}/", ORPHAN_AGE.total_seconds()
+            )
+        ]
+        count = 0
+        for start in range(0, len(keys), 500):
+            names = {PurePosixPath(key).name: key for key in keys[start : start + 500]}
+            with self._database.connect() as connection:
+                known = jobs.statuses(connection, sorted(names))
+            for name in names.keys() - known.keys():
+                self._store.delete(names[name])
+                count += 1
+        return count
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.tidy()
+            except (SQLAlchemyError, OSError):
+                logger.warning("housekeeping was interrupted; trying again later", exc_info=True)
+            if self._stopped.wait(INTERVAL_SECONDS):
+                return

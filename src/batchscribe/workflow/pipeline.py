@@ -1,0 +1,194 @@
+"""A job's way: probe and cut the recording, recognise its chunks, join them, finish.
+
+Every function here may be run again from its start at any time, by the same worker or another: what is done is read
+from our own rows, and each change is one transaction that is refused where the job has moved on. So the durable engine
+needs to promise no more than to run each of them until it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine as Database
+
+from batchscribe.database import chunks, jobs
+from batchscribe.database.chunks import Chunk
+from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, work_prefix
+from batchscribe.domain.ports import (
+    BYTES_PER_SAMPLE,
+    SAMPLE_RATE_HERTZ,
+    ChunkAudio,
+    DecodedAudio,
+    Decoder,
+    Engine,
+    MediaStore,
+)
+from batchscribe.domain.transcript import join_fragments
+from batchscribe.errors import Cancelled, RecordingFailed
+from batchscribe.workflow.cutting import cut
+from batchscribe.workflow.dispatch import Dispatcher
+from batchscribe.workflow.in_flight import InFlight
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The parts that a job passes through, and the way through them."""
+
+    database: Database
+    store: MediaStore
+    decoder: Decoder
+    engine: Engine
+    dispatcher: Dispatcher
+    in_flight: InFlight
+    #: How many recordings are read from their decoders at once; each waits its turn anew for every chunk.
+    decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+
+    def transcribe(self, job_name: str) -> None:
+        """Take a job from its recording to recognised chunks; a recording of one chunk to its end."""
+        with self.in_flight.hold(job_name):
+            job = self._begin(job_name)
+            if job is None:
+                self.store.delete_prefix(work_prefix(job_name))
+                return
+            try:
+                self._plan(job)
+            except Cancelled:
+                self.store.delete_prefix(work_prefix(job_name))
+            except RecordingFailed as failure:
+                self.fail(job_name, Failure(code=failure.code, reason=str(failure)))
+
+    def recognise(self, job_name: str, index: int) -> None:
+        """Recognise one chunk, once, and finish the job when it was the last."""
+        with self.in_flight.hold(job_name):
+            try:
+                self._recognise(job_name, index)
+            except Cancelled:
+                self.store.delete_prefix(work_prefix(job_name))
+            except RecordingFailed as failure:
+                self.fail(job_name, Failure(code=failure.code, reason=str(failure)))
+
+    def fail(self, job_name: str, failure: Failure) -> None:
+        """End a job FAILED, unless it has ended already."""
+        with self.database.begin() as connection:
+            failed = jobs.move_job(connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=failure)
+        self.store.delete_prefix(work_prefix(job_name))
+        if failed:
+            logger.info("job failed", extra={"job_name": job_name, "code": failure.code})
+
+    def _begin(self, job_name: str) -> TranscriptionJob | None:
+        """Move a job to IN_PROGRESS; None where it has ended or is gone."""
+        with self.database.begin() as connection:
+            jobs.move_job(connection, job_name, JobStatus.IN_PROGRESS, at=datetime.now(UTC))
+            job = jobs.find_job(connection, job_name)
+        return None if job is None or job.status.is_final else job
+
+    def _plan(self, job: TranscriptionJob) -> None:
+        """Decode the recording, and hand each chunk on as soon as it is cut."""
+        with self.database.connect() as connection:
+            planned = chunks.planned_count(connection, job.name)
+        if planned is None:
+            with self.store.open(job.media_key) as media, self.decoder.open(media) as audio:
+                self._describe(job.name, audio)
+                planned = self._cut(job, audio)
+        if planned == 1:
+            # Not worth another wait in a queue: most recordings are short.
+            self._recognise(job.name, 0)
+        else:
+            self._finish_if_complete(job.name)
+
+    def _describe(self, job_name: str, audio: DecodedAudio) -> None:
+        with self.database.begin() as connection:
+            jobs.describe_media(
+                connection,
+                job_name,
+                media_sample_rate_hertz=audio.info.sample_rate_hertz,
+                media_duration=audio.info.declared_duration,
+            )
+
+    def _cut(self, job: TranscriptionJob, audio: DecodedAudio) -> int:
+        """Store each chunk's audio and row; return how many there are."""
+        pieces = cut(audio.blocks())
+        start, index = 0.0, 0
+        with self.decoding:
+            pcm = next(pieces, None)
+        while pcm is not None:
+            if self.in_flight.is_ended(job.name):
+                raise Cancelled("Cancelled by request.")
+            with self.decoding:
+                following = next(pieces, None)
+            duration = len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
+            key = f"{work_prefix(job.name)}{index}.pcm"
+            chunk = Chunk(
+                job_name=job.name, index=index, start=start, duration=duration, audio_key=key, is_recognised=False
+            )
+            is_only = index == 0 and following is None
+            self._add_chunk(chunk, pcm, is_only=is_only)
+            start, index, pcm = start + duration, index + 1, following
+        with self.database.begin() as connection:
+            jobs.describe_media(
+                connection, job.name, media_duration=start, chunk_count=index, warnings=list(audio.warnings)
+            )
+        return index
+
+    def _add_chunk(self, chunk: Chunk, pcm: bytes, *, is_only: bool) -> None:
+        """Store one chunk, unless an interrupted run has had it recognised already."""
+        with self.database.connect() as connection:
+            known = chunks.find_chunk(connection, chunk.job_name, chunk.index)
+        if known is not None and known.is_recognised:
+            return
+        self.store.put(chunk.audio_key, pcm)
+        with self.database.begin() as connection:
+            if known is None:
+                chunks.add_chunk(connection, chunk)
+            if not is_only:
+                self.dispatcher.enqueue_chunk(connection, chunk.job_name, chunk.index)
+
+    def _recognise(self, job_name: str, index: int) -> None:
+        with self.database.begin() as connection:
+            chunk = chunks.begin_chunk(connection, job_name, index)
+            job = jobs.find_job(connection, job_name)
+        if chunk is None or job is None or job.status.is_final:
+            self.store.delete_prefix(work_prefix(job_name))
+            return
+        if not chunk.is_recognised:
+            audio = ChunkAudio(
+                job_name=job_name,
+                index=index,
+                start=chunk.start,
+                pcm=self.store.get(chunk.audio_key),
+                priority=float(index),
+            )
+            segments = self.engine.recognise(
+                audio,
+                job.options,
+                on_progress=lambda seconds: self.in_flight.note_progress(job_name, index, seconds),
+                is_cancelled=lambda: self.in_flight.is_ended(job_name),
+            )
+            with self.database.begin() as connection:
+                chunks.save_fragment(connection, job_name, index, segments, at=datetime.now(UTC))
+        self.store.delete(chunk.audio_key)
+        self._finish_if_complete(job_name)
+
+    def _finish_if_complete(self, job_name: str) -> None:
+        """Join the fragments and end the job COMPLETED, when every chunk is recognised."""
+        with self.database.connect() as connection:
+            if not chunks.is_complete(connection, job_name):
+                return
+            job = jobs.find_job(connection, job_name)
+            fragments = chunks.fragments(connection, job_name)
+        if job is None or job.status.is_final:
+            return
+        transcript = join_fragments(
+            fragments, language_code=job.options.language_code, duration=job.media_duration or 0.0
+        )
+        with self.database.begin() as connection:
+            # Two workers may both have seen the last chunk done: the first transition wins, the second changes nothing.
+            if jobs.move_job(connection, job_name, JobStatus.COMPLETED, at=datetime.now(UTC)):
+                jobs.save_transcript(connection, job_name, transcript)
+                chunks.forget_fragments(connection, job_name)
+        self.store.delete_prefix(work_prefix(job_name))
