@@ -3,9 +3,9 @@
     python test_async_batch.py audio.mp3
     python test_async_batch.py audio.mp3 zh-CN
 
-It needs nothing but Python and speaks the contract alone, so it works with every server of the contract, and reads as an
-example of a client. ``BATCHSCRIBE_URL`` is the server's address (by default http://127.0.0.1:5001), ``BATCHSCRIBE_API_KEY``
-the key, if the server wants one.
+It needs nothing but Python and speaks the contract alone, so it works with every server of the contract, and reads as
+an example of a client. ``BATCHSCRIBE_URL`` is the server's address (by default http://127.0.0.1:5001), and
+``BATCHSCRIBE_API_KEY`` the key, if the server wants one.
 
 Exit code: 0 transcribed, 1 failed or no server, 2 wrong usage.
 """

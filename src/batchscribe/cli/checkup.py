@@ -116,15 +116,23 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     if settings.engine is not EngineName.LOCAL:
         yield Finding(state=State.NOTE, subject="model", sentence=f"none: the engine is {settings.engine.value}.")
         return
-    from batchscribe.engines.catalogue import ModelCatalogue
+    from batchscribe.engines.catalogue import BUNDLED, ModelCatalogue
 
     advice = f"Fetch it with `batchscribe models pull {settings.model}`."
-    try:
-        checked = list(ModelCatalogue(settings.model_folder).verify(settings.model))
-    except BatchScribeError as error:
-        yield Finding(state=State.BROKEN, subject="model", sentence=f"{settings.model}: {error} {advice}")
+    catalogue = ModelCatalogue(settings.model_folder)
+    if any(entry.name == settings.model and not entry.installed for entry in catalogue.list()):
+        source = "comes with BatchScribe and is put together" if settings.model == BUNDLED else "is fetched"
+        sentence = (
+            f"{settings.model} {source} at the first start. To do it now: `batchscribe models pull {settings.model}`."
+        )
+        yield Finding(state=State.NOTE, subject="model", sentence=sentence)
         return
-    wrong = [str(file) for file, is_right in checked if not is_right]
+    try:
+        checked = catalogue.verify(settings.model)
+    except BatchScribeError as error:
+        yield Finding(state=State.BROKEN, subject="model", sentence=str(error))
+        return
+    wrong = [file for file, is_right in checked if not is_right]
     if wrong:
         sentence = f"{settings.model} is damaged ({', '.join(wrong)}). {advice}"
         yield Finding(state=State.BROKEN, subject="model", sentence=sentence)

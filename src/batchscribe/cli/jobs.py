@@ -79,8 +79,11 @@ def show(name: str, as_json: bool, url: str | None) -> None:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     text = shown.pop("transcript", None)
+    warnings = shown.pop("warnings", ())
     for field, value in shown.items():
         click.echo(f"{field.replace('_', ' ')}: {value}")
+    for warning in warnings:
+        click.echo(f"warning: {warning}")
     if text is not None:
         click.echo(f"\n{text}")
 
@@ -158,7 +161,7 @@ def delete(names: tuple[str, ...], yes: bool, url: str | None) -> None:
 def job_json(job: Job) -> dict[str, Any]:
     """Return a job under the contract's names, without what the server did not tell."""
     fields = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
-    return {name: _plain(value) for name, value in fields.items() if value is not None}
+    return {name: _plain(value) for name, value in fields.items() if value not in (None, ())}
 
 
 def _plain(value: object) -> object:

@@ -31,27 +31,28 @@ def models() -> None:
 @with_options(json_option, data_dir_option)
 def list_models(as_json: bool, data_dir: Path | None) -> None:
     """List the models: name, size, whether it is here, where it comes from."""
+    entries = _catalogue(data_dir).list()
     rows = [
         {
             "name": entry.name,
-            "source": str(entry.source),
+            "source": entry.source,
             "size_bytes": entry.size_bytes,
-            "installed": bool(entry.installed),
-            "verified": bool(entry.verified),
+            "installed": entry.installed,
+            "verified": entry.verified,
         }
-        for entry in _catalogue(data_dir).list()
+        for entry in entries
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     cells = [
         (
-            str(row["name"]),
-            size_text(row["size_bytes"] if isinstance(row["size_bytes"], int) else None),
-            ("verified" if row["verified"] else "installed") if row["installed"] else "-",
-            str(row["source"]),
+            entry.name,
+            "?" if entry.size_bytes is None else f"{entry.size_bytes / 1e6:.0f} MB",
+            ("verified" if entry.verified else "installed") if entry.installed else "-",
+            entry.source,
         )
-        for row in rows
+        for entry in entries
     ]
     if not sys.stdout.isatty():
         for line in cells:
@@ -79,8 +80,8 @@ def pull(name: str, data_dir: Path | None) -> None:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(name, total=None)
 
-        def show(done_bytes: int, total_bytes: int | None) -> None:
-            bars.update(bar, completed=done_bytes, total=total_bytes)
+        def show(done_bytes: int, total_bytes: int) -> None:
+            bars.update(bar, completed=done_bytes, total=total_bytes or None)
 
         folder = _catalogue(data_dir).pull(name, show)
     click.echo(f"{name} is in {folder}.", err=True)
@@ -97,11 +98,6 @@ def verify(name: str, data_dir: Path | None) -> None:
     if not all(is_right for _, is_right in checked):
         click.echo(f"{name} is damaged; fetch it anew with `batchscribe models pull {name}`.", err=True)
         sys.exit(1)
-
-
-def size_text(size_bytes: int | None) -> str:
-    """Write a size in megabytes."""
-    return "?" if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
 
 
 def _catalogue(data_dir: Path | None) -> ModelCatalogue:

@@ -111,6 +111,11 @@ class Row:
         """Show how far a job of the server is."""
         self.show_audio(job.done_seconds or 0.0, job.media_duration_seconds, _STATES[job.status.value])
 
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        """Leave a line for each thing that went less than well with the recording."""
+        for warning in warnings:
+            self._board.say(f"{self.title}: note: {warning}")
+
     def end(self, sentence: str, audio_seconds: float | None = None) -> None:
         """Take the row away and leave a line."""
         self._bars.remove_task(self._task_id)

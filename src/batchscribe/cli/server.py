@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when th
     """
     from batchscribe import settings, supervisor
 
-    supervisor.serve(settings.load(**overrides))
+    sys.exit(supervisor.serve(settings.load(**overrides)))
 
 
 @click.command(

@@ -78,8 +78,8 @@ def transcribe(
 ) -> None:
     """Transcribe recordings.
 
-    MP3, MP4, WAV, FLAC, OGG, AMR, WebM or M4A. They are sent to a running server, a few at a time. With --local this process does the work itself; --model,
-    --quality and --data-dir are for that.
+    MP3, MP4, WAV, FLAC, OGG, AMR, WebM or M4A. They are sent to a running server, a few at a time. With --local this
+    process does the work itself; --model, --quality and --data-dir are for that.
     """
     if not local and (model or quality or data_dir):
         raise click.UsageError("--model, --quality and --data-dir need --local: a server has its own settings.")
@@ -154,6 +154,7 @@ async def _transcribe_one(
         row.end(f"failed{f' ({job_name})' if job_name else ''}. {error}")
         return False
     del going_on[path]
+    row.warn(job.warnings)
     row.end(f"transcribed to {target}" if target else "transcribed", job.media_duration_seconds)
     return True
 

@@ -93,6 +93,8 @@ class Job:
     #: The share of the audio that is done, 0 to 1.
     progress: float | None = None
     media_duration_seconds: float | None = None
+    #: What went less than well with the recording itself, in sentences.
+    warnings: tuple[str, ...] = ()
 
     @property
     def done_seconds(self) -> float | None:
@@ -126,6 +128,7 @@ def job_from_json(data: Mapping[str, Any]) -> Job:
             creation_time=_time(data.get("creation_time")),
             start_time=_time(data.get("start_time")),
             completion_time=_time(data.get("completion_time")),
+            warnings=tuple(data.get("warnings") or ()),
             **{name: data.get(name) for name in _WORDS},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -56,7 +56,7 @@ class Client:
             return self._run(steps.submitting(name, file, language_code=language_code))
 
     def get(self, name: str, *, wait_seconds: float | None = None) -> Job:
-        """Return a job as it is now or, with ``wait_seconds``, as soon as it has ended or that time is up."""
+        """Return a job as it is now or, with ``wait_seconds`` (up to 60), once its status changes or the time is up."""
         return self._run(steps.getting(name, wait_seconds=wait_seconds))
 
     def wait(

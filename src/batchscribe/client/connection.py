@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,8 +83,12 @@ class _Outgoing:
         self._file = file
         self._on_progress = on_progress
         self._sent_bytes = 0
-        self.seek = file.seek
         self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if not self._file.seekable():
+            raise io.UnsupportedOperation
+        return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)

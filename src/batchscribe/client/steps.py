@@ -93,6 +93,7 @@ def waiting(
     give_up_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
     longest_seconds = LONG_POLL_SECONDS if on_progress is None else WATCHED_POLL_SECONDS
     last_answer_at = time.monotonic()
+    last_status: JobStatus | None = None
     pause_seconds, quick_answers, silences = 0.0, 0, 0
     while True:
         now = time.monotonic()
@@ -116,11 +117,13 @@ def waiting(
             return job
         if last_answer_at >= give_up_at:
             raise WaitTimedOut(name, timeout_seconds or 0.0)
+        # A server that knows ?wait= answers early only with another status.
         answered_at_once = last_answer_at - now - pause_seconds < wait_seconds / 2
         pause_seconds = 0.0
-        if answered_at_once:
+        if answered_at_once and job.status is last_status:
             pause_seconds = _nth(POLL_PAUSES_SECONDS, quick_answers)
             quick_answers += 1
+        last_status = job.status
 
 
 def exporting(name: str, *, export_format: str) -> Steps[str]:
@@ -176,7 +179,7 @@ def check(answer: httpx2.Response) -> None:
     raise ServerRefused(
         sentence or f"The server at {answer.url.host} answered {answer.status_code} {answer.reason_phrase}.",
         status=answer.status_code,
-        server_code=said.get("code"),
+        server_code=answer.headers.get("X-Error-Code"),
     )
 
 

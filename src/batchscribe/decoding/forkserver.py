@@ -18,8 +18,9 @@ import wave
 from typing import NoReturn
 
 from batchscribe.decoding import mixdown
-from batchscribe.decoding.decoder import DescriptorReader, decode
+from batchscribe.decoding.decoder import decode
 from batchscribe.decoding.messages import EXIT, HEADER, READY, REQUEST, Kind, encode_error
+from batchscribe.decoding.opening import DescriptorReader
 from batchscribe.decoding.sandbox import SandboxLimits, confine, cpu_seconds_for, die_with_parent, limit_cpu_seconds
 from batchscribe.errors import DecoderCrashed, DecoderLimit, MediaDamaged, RecordingFailed, SandboxUnavailable
 

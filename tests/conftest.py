@@ -1,0 +1,155 @@
+"""Fixtures that every kind of test shares: a clean environment, speech of our own, and real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MEDIA = Path(__file__).parent / "media"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording of our own with the words that are said in it."""
+
+    path: Path
+    text: str
+    language_code: str
+    seconds: float
+
+
+@dataclass
+class Server:
+    """A real ``batchscribe serve`` in processes of its own."""
+
+    base_url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON that a route answers with 200."""
+        with urllib.request.urlopen(self.base_url + path, timeout=90) as answer:  # noqa: S310 - our own server
+            body: dict[str, Any] = json.load(answer)
+            return body
+
+    def stop(self) -> int:
+        """End the server as Ctrl-C does; return its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """End the supervisor without a word, as a power cut would."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every setting of the person who runs the tests out of the environment."""
+    for name in list(os.environ):
+        if name.startswith("BATCHSCRIBE_") and name != "BATCHSCRIBE_SHARED":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    """Return our own speech; every clip is clear enough to be recognised without a mistake."""
+    entries = json.loads((MEDIA / "clips.json").read_text())
+    return [
+        Clip(
+            path=MEDIA / entry["file"],
+            text=entry["text"],
+            language_code=entry["language_code"],
+            seconds=entry["seconds"],
+        )
+        for entry in entries
+    ]
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Return the folder of recordings beside the repository; skip where it is absent."""
+    beside = Path(__file__).parents[2] / "shared"
+    folder = Path(os.environ.get("BATCHSCRIBE_SHARED", beside))
+    if not folder.is_dir():
+        pytest.skip("the shared recordings are not here")
+    return folder
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at present."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_server(data_dir: Path, *, port: int | None = None, **settings: str) -> Iterator[Server]:
+    """Run ``batchscribe serve`` over a data folder until the context ends; wait until it is ready."""
+    port = port or free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSCRIBE_")}
+    environment |= {"BATCHSCRIBE_DATA_DIR": str(data_dir), "BATCHSCRIBE_PORT": str(port)}
+    environment |= {f"BATCHSCRIBE_{name.upper()}": value for name, value in settings.items()}
+    process = subprocess.Popen([sys.executable, "-m", "batchscribe", "serve"], env=environment, start_new_session=True)
+    server = Server(
+        base_url=f"http://127.0.0.1:{port}", data_dir=data_dir, process=process, environment=environment
+    )
+    try:
+        wait_until_ready(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_ready(server: Server, seconds: float = 60.0) -> None:
+    """Wait until /readyz says that every part can work."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            server.get("/readyz")
+        except OSError:
+            assert server.process.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server is not ready"
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run one real server with the real engine for the whole session. Group its users: xdist_group("server")."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server of the test's own, by default with the scripted engine."""
+    with ExitStack() as stack:
+
+        def start(data_dir: Path | None = None, **settings: str) -> Server:
+            folder = data_dir or tmp_path / "data"
+            return stack.enter_context(running_server(folder, **({"engine": "scripted"} | settings)))
+
+        yield start
