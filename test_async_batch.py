@@ -51,8 +51,8 @@ def ask(path: str, form: tuple[str, int, Iterator[bytes]] | None = None, timeout
     except HTTPError as error:
         if error.code in {429, 502, 503, 504} and form is None:
             raise
-        text = error.read().decode("utf-8", "replace")
-        raise NoJobError(f"HTTP {error.code}: {text.strip()}") from error
+        text = error.read().decode("utf-8", "replace").strip()
+        raise NoJobError(f"HTTP {error.code}: {text}") from error
 
 
 def recording_form(path: Path, language_code: str) -> tuple[str, int, Iterator[bytes]]:

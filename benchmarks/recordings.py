@@ -57,7 +57,7 @@ def recordings() -> list[Recording]:
             seconds=row["seconds"],
         )
         for row in rows
-        if row.get("reference") and row.get("ref_kind") in _EXACT_KINDS | {None} or _is_aligned(row)
+        if (row.get("reference") and row.get("ref_kind") in _EXACT_KINDS | {None}) or _is_aligned(row)
     ]
 
 
@@ -72,7 +72,7 @@ def decode(decoder: CagedDecoder, path: Path) -> NDArray[np.int16]:
 
 
 def join(parts: list[Recording], *, minutes: float, target: Path, seed: int = 1) -> str:
-    """Write a WAV of about so many minutes, of the recordings in ever new order with pauses between; return its words."""
+    """Write a WAV of about so many minutes, in ever new order with pauses between; return its words."""
     decoder = CagedDecoder()
     samples = {part.path: decode(decoder, part.path) for part in parts}
     decoder.close()

@@ -94,7 +94,11 @@ def server(**settings: str) -> Iterator[RunningServer]:
         data_dir = Path(folder)
         (data_dir / "models").symlink_to(models)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSCRIBE_")}
-        environment |= {"BATCHSCRIBE_DATA_DIR": folder, "BATCHSCRIBE_PORT": str(port), "BATCHSCRIBE_LOG_LEVEL": "WARNING"}
+        environment |= {
+            "BATCHSCRIBE_DATA_DIR": folder,
+            "BATCHSCRIBE_PORT": str(port),
+            "BATCHSCRIBE_LOG_LEVEL": "WARNING",
+        }
         environment |= {f"BATCHSCRIBE_{name.upper()}": value for name, value in settings.items()}
         process = subprocess.Popen([sys.executable, "-m", "batchscribe", "serve"], env=environment)
         running = RunningServer(base_url=f"http://127.0.0.1:{port}", data_dir=data_dir, process=process)

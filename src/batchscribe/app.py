@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 #: The bucket in the ``s3://`` addresses of recordings that are kept in a folder.
 FOLDER_BUCKET = "batchscribe"
+
+#: How long a worker waits for the lock: a look at it holds it for a moment, and one that was just killed a little more.
+_LOCK_SECONDS = 2.0
 
 
 class Transcribe(Protocol):
@@ -103,9 +107,9 @@ def build_decoder(settings: Settings) -> CagedDecoder:
 def build_engine(settings: Settings, *, on_message: Callable[[str], None] = logger.info) -> Engine:
     """Build the chosen engine, its model loaded. Raises ModelUnavailable."""
     if settings.engine is EngineName.SCRIPTED:
-        from batchscribe.engines.scripted import ScriptedEngine
+        from batchscribe.engines.scripted import Script, ScriptedEngine
 
-        return ScriptedEngine()
+        return ScriptedEngine(Script(seconds_per_audio_second=settings.scripted_real_time_factor))
     from batchscribe.engines.catalogue import ModelCatalogue
     from batchscribe.engines.pool import LocalEngine
     from batchscribe.engines.recogniser import whisper_choice
@@ -237,7 +241,10 @@ def _follow_supervisor(settings: Settings) -> None:
 def _only_worker(settings: Settings) -> Iterator[None]:
     """Hold the data folder's worker lock. Raises ConfigurationError where another worker holds it."""
     with worker_lock_path(settings).open("w") as lock:
-        if not _try_lock(lock):
+        until = time.monotonic() + _LOCK_SECONDS
+        while not (is_locked := _try_lock(lock)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not is_locked:
             raise ConfigurationError(
                 f"Another worker already uses {settings.data_dir}. With SQLite there is one worker: "
                 "its engine processes share the work (BATCHSCRIBE_ENGINE_PROCESSES)."
@@ -266,7 +273,7 @@ def _sandbox_readiness(settings: Settings) -> Readiness:
 
 
 def _worker_readiness(settings: Settings) -> Readiness:
-    """Whether a worker holds the lock: it takes the lock only when nobody does, so a look does not disturb it."""
+    """Whether a worker holds the lock: a look takes the lock for a moment, which :func:`_only_worker` waits out."""
     from batchscribe.service import Readiness
 
     with worker_lock_path(settings).open("a") as lock:

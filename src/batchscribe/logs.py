@@ -18,10 +18,17 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write the record, its extra fields behind the sentence."""
         fields = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-        line = super().format(record)
-        head, newline, rest = line.partition("\n") if record.exc_info else (line, "", "")
-        text = head + "".join(f" {name}={value}" for name, value in fields.items())
-        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text) + newline + rest
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        text = self.formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        # A trace has lines of its own, and an error's words may come from outside: none of them begins a line.
+        return "\n    ".join(_printable(each) for each in (text, *trace.splitlines()))
+
+
+def _printable(text: str) -> str:
+    """Write line ends and terminal codes as Python would."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def configure_logs(level: str) -> None:

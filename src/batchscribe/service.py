@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -92,13 +93,20 @@ class TranscriptionService:
     ) -> TranscriptionJob:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
-        Raises UnsupportedMediaFormat; ServiceUnavailable when the database does not take the job (nothing is kept).
+        Raises UnsupportedMediaFormat; ServiceUnavailable when the store or the database does not take it (nothing is
+        kept then).
         """
         media_format = self._choose_format(file_name, head)
         now = datetime.now(UTC)
         name = new_job_name()
         key = media_key(name, media_format.value, now)
-        size_bytes = upload.commit(key)
+        try:
+            size_bytes = upload.commit(key)
+        except OSError as error:
+            # It may have its name already, but perhaps not on disk; a store that is broken may not delete either.
+            with suppress(OSError):
+                self._store.delete(key)
+            raise ServiceUnavailable("The recording could not be stored. Try again in a moment.") from error
         job = TranscriptionJob(
             name=name,
             status=JobStatus.QUEUED,

@@ -9,7 +9,7 @@ import os
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     max_media_seconds: float = Field(default=4 * 3600.0, gt=0, description="Longest recording that is transcribed.")
     min_free_bytes: int = Field(default=1_000_000_000, ge=0, description="Free space below which uploads are refused.")
     upload_stall_seconds: float = Field(default=30.0, gt=0, description="Silence after which an upload is cut.")
+    scripted_real_time_factor: float = Field(
+        default=0.0, ge=0, description="Seconds that the scripted engine takes for each second of audio."
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
@@ -77,11 +80,11 @@ class Settings(BaseSettings):
         if not self.storage_url:
             return self.data_dir / "media"
         parts = urlsplit(self.storage_url)
-        if parts.scheme != "file" or not parts.path.startswith("/"):
+        if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise ConfigurationError(
                 f"{PREFIX}STORAGE_URL is {self.storage_url!r}, but must be a folder's address such as file:///srv/media."
             )
-        return Path(parts.path)
+        return Path(unquote(parts.path))
 
     @property
     def model_folder(self) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"status": "healthy"})
         elif "unknown" in parts.path:
             message = "The transcription job does not exist or has been deleted."
-            self._answer(404, {"error": "Job not found: unknown", "message": message, "code": "job_not_found"})
+            self._answer(404, {"error": "Job not found: unknown", "message": message}, code="job_not_found")
         elif parts.path.endswith("/transcript"):
             self._send(200, "text/plain; charset=utf-8", f"the words as {query['format']} à\n".encode())
         elif parts.path.endswith("/media"):
@@ -130,11 +131,12 @@ class _Handler(BaseHTTPRequestHandler):
             if is_kept:
                 yield block
 
-    def _answer(self, status: int, data: dict[str, Any]) -> None:
-        self._send(status, "application/json", json.dumps(data).encode())
+    def _answer(self, status: int, data: dict[str, Any], *, code: str = "") -> None:
+        self._send(status, "application/json", json.dumps(data).encode(), code=code)
 
-    def _send(self, status: int, content_type: str, body: bytes, *, cut_at: int | None = None) -> None:
+    def _send(self, status: int, content_type: str, body: bytes, *, cut_at: int | None = None, code: str = "") -> None:
         self.send_response(status)
+        self.send_header("X-Error-Code", code)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -146,11 +148,30 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     script: Script
 
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._connections: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection and remember it."""
+        connection, address = super().get_request()
+        self._connections.append(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        """Break every connection, as the end of a process does."""
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about connections that break."""
+
 
 @contextmanager
 def contract_server(script: Script, *, port: int = 0) -> Iterator[str]:
     """Serve by the script on a free port, or on ``port``, and yield the address."""
-    server = _Server(("127.0.0.1", port), _Handler)
+    server = _Server(port)
     server.script = script
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -158,5 +179,6 @@ def contract_server(script: Script, *, port: int = 0) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+        server.hang_up()
         server.server_close()
         thread.join()

@@ -21,9 +21,7 @@ def spoken(text: str, start: float = 0.0, *, spaced: bool = True) -> Segment:
         bare = word.rstrip(".,?!。、") or word
         end = round(time + WORD_SECONDS, 3)
         items.append(
-            Item(
-                kind=ItemKind.PRONUNCIATION, content=bare, start=time, end=end, confidence=0.9, space_before=spaced
-            )  # fmt: skip
+            Item(kind=ItemKind.PRONUNCIATION, content=bare, start=time, end=end, confidence=0.9, space_before=spaced)
         )
         items.extend(
             Item(kind=ItemKind.PUNCTUATION, content=each, start=end, end=end, space_before=False)
@@ -46,9 +44,7 @@ def test_no_words_give_no_cues() -> None:
 
 def test_a_short_sentence_is_one_line() -> None:
     """A cue that fits one line has one, and starts and ends with its words."""
-    assert cues(spoken("Hello to all of you.", start=2.0)) == [
-        Cue(start=2.0, end=3.5, lines=("Hello to all of you.",))
-    ]  # fmt: skip
+    assert cues(spoken("Hello to all of you.", start=2.0)) == [Cue(start=2.0, end=3.5, lines=("Hello to all of you.",))]
 
 
 def test_a_longer_sentence_is_two_lines_of_like_length() -> None:

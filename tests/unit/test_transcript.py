@@ -17,9 +17,13 @@ from batchscribe.domain.transcript import (
 def word(content: str, start: float, *, space_before: bool = True) -> Item:
     """Return a word of a fifth of a second."""
     return Item(
-        kind=ItemKind.PRONUNCIATION, content=content, start=start, end=start + 0.2, confidence=0.9,
+        kind=ItemKind.PRONUNCIATION,
+        content=content,
+        start=start,
+        end=start + 0.2,
+        confidence=0.9,
         space_before=space_before,
-    )  # fmt: skip
+    )
 
 
 def mark(content: str, at: float) -> Item:

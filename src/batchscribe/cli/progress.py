@@ -121,5 +121,5 @@ class Row:
         self._bars.remove_task(self._task_id)
         audio = f", {clock_text(audio_seconds)} of audio" if audio_seconds else ""
         busy = time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
-        took = f" in {clock_text(busy)} ({speed_text(audio_seconds, busy)})" if audio_seconds and busy >= 1 else ""
+        took = f" in {clock_text(busy)} ({speed_text(audio_seconds, busy)})" if audio_seconds and busy >= 5 else ""
         self._board.say(f"{self.title}: {sentence}{audio}{took}")

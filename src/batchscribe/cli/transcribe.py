@@ -175,18 +175,21 @@ def _transcribe_here(
     targets: dict[Path, Path | None], language: str, export_format: str, overrides: Mapping[str, object]
 ) -> int:
     """Transcribe in this process, one recording after the other, and return how many failed."""
-    from batchscribe import app, settings
-    from batchscribe.cli.progress import Board
-    from batchscribe.exports import FORMATS
-
     failures = 0
     try:
+        from batchscribe import app, settings
+        from batchscribe.cli.progress import Board
+        from batchscribe.domain.languages import canonical_code
+        from batchscribe.exports import FORMATS
+
+        # An unknown language is refused before the model is loaded, and any spelling of a known one is taken.
+        language_code = canonical_code(language)
         with app.local_transcriber(settings.load(**overrides)) as transcribe_locally, Board() as board:
             for path, target in targets.items():
                 row = board.row(path.name)
                 row.show_audio(0.0, None)
                 try:
-                    transcript = transcribe_locally(path, language_code=language, on_progress=row.show_audio)
+                    transcript = transcribe_locally(path, language_code=language_code, on_progress=row.show_audio)
                     write_transcript("".join(FORMATS[export_format].render(transcript)), target)
                 except (BatchScribeError, OSError) as error:
                     row.end(f"failed. {error}")

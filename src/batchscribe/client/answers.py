@@ -99,9 +99,9 @@ class Job:
     @property
     def done_seconds(self) -> float | None:
         """Seconds of audio transcribed so far; None while the length is unknown."""
-        if self.media_duration_seconds is None or self.progress is None:
-            return None
-        return self.media_duration_seconds * self.progress
+        if self.media_duration_seconds is None or self.status is JobStatus.COMPLETED:
+            return self.media_duration_seconds
+        return None if self.progress is None else self.media_duration_seconds * self.progress
 
 
 _WORDS = (

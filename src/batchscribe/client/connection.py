@@ -136,7 +136,7 @@ def answers_as_server(base_url: str) -> bool:
     """Whether a server of the contract answers at this address with good health, asked once and briefly."""
     settings = connection_settings(base_url, None) | {"headers": {}}
     try:
-        with httpx2.Client(**settings, timeout=3.0) as http:
+        with httpx2.Client(**settings, timeout=2.0) as http:
             answer = http.get("/health")
             return answer.is_success and bool(answer.json() == {"status": "healthy"})
     except (httpx2.RequestError, ValueError):

@@ -123,7 +123,7 @@ def forget_fragments(connection: Connection, job_name: str) -> None:
 
 
 def note_progress(connection: Connection, done: dict[tuple[str, int], float]) -> None:
-    """Store how many seconds of these chunks are done, and the sums of their jobs."""
+    """Store how many seconds of these chunks are done, and the sums of their jobs; a job that has ended keeps its."""
     for (job_name, index), seconds in done.items():
         connection.execute(
             update(chunks)
@@ -136,4 +136,8 @@ def note_progress(connection: Connection, done: dict[tuple[str, int], float]) ->
         .scalar_subquery()
     )
     names = sorted({job_name for job_name, _ in done})
-    connection.execute(update(jobs).where(jobs.c.name.in_(names)).values(done_duration=sum_of_chunks))
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.name.in_(names), jobs.c.status == JobStatus.IN_PROGRESS.value)
+        .values(done_duration=sum_of_chunks)
+    )

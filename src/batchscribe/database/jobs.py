@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
@@ -99,8 +99,12 @@ def move_job(
 
 
 def describe_media(connection: Connection, job_name: str, **values: Any) -> None:  # noqa: ANN401 - columns' values
-    """Store what decoding found: ``media_sample_rate_hertz``, ``media_duration``, ``chunk_count``, ``warnings``."""
-    connection.execute(update(jobs).where(jobs.c.name == job_name).values(values))
+    """Store what decoding found: ``media_sample_rate_hertz``, ``media_duration``, ``chunk_count``, ``warnings``.
+
+    A job that has ended meanwhile stays as it is.
+    """
+    is_running = jobs.c.status == JobStatus.IN_PROGRESS.value
+    connection.execute(update(jobs).where(jobs.c.name == job_name, is_running).values(values))
 
 
 def save_transcript(connection: Connection, job_name: str, transcript: Transcript) -> None:
@@ -187,6 +191,6 @@ def _read_token(token: str) -> tuple[datetime, str]:
         moment = datetime.fromisoformat(created_at)
     except (ValueError, binascii.Error) as error:
         raise refusal from error
-    if moment.tzinfo is None or not name:
+    if moment.utcoffset() != timedelta(0) or not name:
         raise refusal
     return moment, name

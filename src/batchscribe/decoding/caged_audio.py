@@ -27,6 +27,8 @@ _TOO_SLOW = "Decoding this recording takes more time than is allowed: it is prob
 class ServerLost(DecoderCrashed):
     """The fork server is gone, and the child with it: not the recording's doing."""
 
+    retryable = True
+
 
 class CagedAudio:
     """A recording on its way out of a child; satisfies :class:`batchscribe.domain.ports.DecodedAudio`.

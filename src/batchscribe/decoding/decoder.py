@@ -58,7 +58,8 @@ class _Track:
 
     def __init__(self, opened: OpenedMedia, *, max_seconds: float) -> None:
         self._container, self._stream = opened.container, opened.stream
-        self._stated_seconds, self._max_seconds = opened.stated_seconds, max_seconds
+        self._stated_seconds, self._timeline_seconds = opened.stated_seconds, opened.timeline_seconds
+        self._max_seconds = max_seconds
         #: What the timestamps count from: a video's sound may begin after its pictures.
         self._origin = (opened.container.start_time or 0) / av.time_base
         #: Seconds of audio so far, at the recording's own rate, with holes filled.
@@ -147,7 +148,8 @@ class _Track:
         gap: float = frame.pts * float(frame.time_base) - self._origin - self._seconds
         if abs(gap) <= _GAP_SECONDS:
             return 0.0
-        room = _LONGEST_BLIND_GAP_SECONDS if self._stated_seconds is None else self._stated_seconds - self._seconds
+        whole = self._timeline_seconds
+        room = _LONGEST_BLIND_GAP_SECONDS if whole is None else whole - self._seconds
         if 0 < gap <= room:
             return gap
         self._origin += gap

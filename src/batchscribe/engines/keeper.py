@@ -98,9 +98,11 @@ class Keeper(threading.Thread):
         """Wait for a reason to have a child; answer False when there will be none."""
         with self._schedule.lock:
             self._schedule.changed.wait_for(lambda: self._schedule.is_closed or self._is_needed())
+            if self._schedule.is_closed:
+                return False
             self._is_wanted = False
             self._set(ChildState.STARTING)
-            return not self._schedule.is_closed
+            return True
 
     def _is_needed(self) -> bool:
         """Whether there is more work than the children that could take it soon."""

@@ -21,9 +21,9 @@ _BLOCK_BYTES = 1 << 20
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Return which required files a model's folder lacks, or has empty."""
-    missing = [name for name in REQUIRED_FILES if not _has_content(folder / name)]
-    if not any(_has_content(folder / name) for name in ("vocabulary.txt", "vocabulary.json")):
+    """Return which required files a model's folder lacks."""
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in ("vocabulary.txt", "vocabulary.json")):
         missing.append("vocabulary.txt")
     return missing
 
@@ -79,8 +79,3 @@ def _is_right(path: Path, digest: str) -> bool:
         return digest_of(path, digest.partition(":")[0]) == digest
     except OSError:
         return False
-
-
-def _has_content(path: Path) -> bool:
-    """Whether this is a file that is not empty."""
-    return path.is_file() and path.stat().st_size > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 import uuid
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,8 @@ class FolderStore:
         self.bucket = bucket
         self._folder = folder
         self._min_free_bytes = min_free_bytes
-        (folder / _UPLOADS).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._making_folders = threading.Lock()
+        self.make_folder(folder / _UPLOADS)
 
     def begin_upload(self) -> FolderUpload:
         """Start taking in a recording. Raises StorageFull when free space is below the reserve."""
@@ -74,13 +76,13 @@ class FolderStore:
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every key that begins with ``prefix`` (which ends in ``/``)."""
-        shutil.rmtree(self._folder / prefix, ignore_errors=True)
+        shutil.rmtree(self._prefix_path(prefix), ignore_errors=True)
 
     def keys_older_than(self, prefix: str, seconds: float) -> list[str]:
         """Return the keys below ``prefix`` (which ends in ``/``), without extension, last written longer ago."""
         limit = time.time() - seconds
         found = []
-        for path in (self._folder / prefix).rglob("*"):
+        for path in self._prefix_path(prefix).rglob("*"):
             try:
                 if path.is_file() and path.stat().st_mtime < limit:
                     found.append(path.relative_to(self._folder).as_posix())
@@ -97,10 +99,22 @@ class FolderStore:
 
     def path(self, key: str) -> Path:
         """Return where a key lies. Keys are ours; one that leaves the folder is our bug and raises ValueError."""
-        parts = PurePosixPath(key).with_suffix("").parts
-        if not parts or key.startswith("/") or ".." in parts or "\0" in key:
-            raise ValueError(f"not a key of the media store: {key!r}")
-        return self._folder.joinpath(*parts)
+        return self._folder.joinpath(_checked(key).with_suffix(""))
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder and the missing ones above it; when this returns, all of them are on disk."""
+        # One at a time: who finds a folder that another thread has just made must not run ahead of its way to the disk.
+        with self._making_folders:
+            missing = [each for each in (folder, *folder.parents) if not each.exists()]
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for each in missing:
+                _sync_folder(each.parent)
+
+    def _prefix_path(self, prefix: str) -> Path:
+        """Return the folder of all keys that begin with ``prefix``. Raises ValueError as :meth:`path` does."""
+        if not prefix.endswith("/"):
+            raise ValueError(f"not a prefix of the media store: {prefix!r}")
+        return self._folder.joinpath(_checked(prefix))
 
 
 class FolderUpload:
@@ -133,11 +147,10 @@ class FolderUpload:
         size_bytes = os.fstat(self._descriptor).st_size
         self._close()
         path = self._store.path(key)
-        made = _make_folders(path.parent)
+        self._store.make_folder(path.parent)
         self._path.rename(path)
-        # The rename, and every folder that was made for it, must be on disk too.
-        for folder in made:
-            _sync_folder(folder)
+        # The rename must be on disk too.
+        _sync_folder(path.parent)
         return size_bytes
 
     def abort(self) -> None:
@@ -151,15 +164,12 @@ class FolderUpload:
             self._descriptor = -1
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and the missing ones above it; return every folder whose entries changed or will."""
-    changed = [folder]
-    above = folder
-    while not above.exists():
-        above = above.parent
-        changed.append(above)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return changed
+def _checked(key: str) -> PurePosixPath:
+    """Return a key as a relative path. Raises ValueError where it does not stay below the folder."""
+    path = PurePosixPath(key)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in key:
+        raise ValueError(f"not a key of the media store: {key!r}")
+    return path
 
 
 def _sync_folder(folder: Path) -> None:

@@ -90,7 +90,7 @@ def create_app(
     app = FastAPI(
         title="BatchScribe",
         version=version,
-        description="Asynchronous batch transcription: upload a recording, get a job name at once, read the transcript.",
+        description="Asynchronous batch transcription: upload a recording, get a job name, read the transcript later.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -159,7 +159,7 @@ def _add_submission_routes(app: FastAPI, routes: SubmissionRoutes) -> None:
         responses=problems(
             {
                 **_UPLOAD_PROBLEMS,
-                408: "The request did not arrive in time, or the transcript took longer than the wait; the job goes on.",
+                408: "The request did not arrive in time, or the transcript took too long; then the job goes on.",
                 500: "The recording could not be transcribed, or something unforeseen went wrong.",
             }
         ),
@@ -169,7 +169,9 @@ def _add_submission_routes(app: FastAPI, routes: SubmissionRoutes) -> None:
 
 def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
     """Add the transcript's exports and the recording."""
-    content = {export.content_type.partition(";")[0]: {"schema": {}} for export in FORMATS.values()}
+    content: dict[str, dict[str, object]] = {
+        export.content_type.partition(";")[0]: {"schema": {}} for export in FORMATS.values()
+    }
     app.get(
         "/transcribe-job/{job_name}/transcript",
         summary="Read the transcript in an export format",
@@ -183,7 +185,9 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         },
         openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT]},
     )(routes.transcript)
-    recording = {content_type: {"schema": {"type": "string", "format": "binary"}} for content_type in CONTENT_TYPES.values()}
+    recording = {
+        content_type: {"schema": {"type": "string", "format": "binary"}} for content_type in CONTENT_TYPES.values()
+    }
     app.get(
         "/transcribe-job/{job_name}/media",
         summary="Read the recording",

@@ -24,8 +24,8 @@ HIGHEST_MAX_RESULTS = 100
 #: The longest wait that a client may ask for.
 LONGEST_WAIT_SECONDS = 60.0
 
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
-_DECIMAL_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,100}")
+_DECIMAL_NUMBER = re.compile(r"[0-9]{1,100}(\.[0-9]{1,100})?([eE][+-]?[0-9]{1,3})?")
 
 
 class JobRoutes:

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 class PlainRoute(APIRoute):
     """A documented route whose handler takes the request and returns the response, with nothing between.
 
-    FastAPI reads the documentation from it; its parameter parsing is left out, so that a bad parameter is refused in the
-    contract's words and a status poll costs half. ``HEAD`` is answered wherever ``GET`` is.
+    FastAPI reads the documentation from it; its parameter parsing is left out, so that a bad parameter is refused in
+    the contract's words and a status poll costs half. ``HEAD`` is answered wherever ``GET`` is.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

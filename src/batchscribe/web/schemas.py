@@ -29,9 +29,7 @@ class JobMissing(BaseModel):
     """No job has this name."""
 
     error: str = Field(examples=["Job not found: transcribe-invalid-job-name"])
-    message: str | None = Field(
-        default=None, examples=["The transcription job does not exist or has been deleted."]
-    )
+    message: str | None = Field(default=None, examples=["The transcription job does not exist or has been deleted."])
 
 
 class SubmittedJob(BaseModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from batchscribe.domain.media import SNIFF_BYTES
 from batchscribe.errors import InvalidRequest, UploadTooLarge
@@ -23,6 +23,8 @@ MAX_FIELD_BYTES = 64 << 10
 
 NO_FILE_PROVIDED = "No file provided"
 NO_FILE_SELECTED = "No file selected"
+
+_EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;\s]*)", re.I)
 
 
 class SubmissionCheck(Protocol):
@@ -116,7 +118,9 @@ class UploadForm:
         self._field += data
         if len(self._field) > MAX_FIELD_BYTES:
             is_file = self._part is not None and self._part.name == FILE_FIELD
-            raise InvalidRequest(NO_FILE_PROVIDED if is_file else f"A form field is longer than {MAX_FIELD_BYTES} bytes.")
+            raise InvalidRequest(
+                NO_FILE_PROVIDED if is_file else f"A form field is longer than {MAX_FIELD_BYTES} bytes."
+            )
 
     def _end_part(self) -> None:
         """Take over what the part that ends here has said."""
@@ -142,9 +146,6 @@ class UploadForm:
 def _file_name(part: MultipartSegment) -> str | None:
     """Return a part's file name, also where an older client wrote it as ``filename*`` (RFC 8187)."""
     if part.filename is not None:
-        return part.filename
-    _, options = parse_options_header(part.header("Content-Disposition") or "")
-    charset, separator, quoted = options.get("filename*", "").partition("'")
-    if not separator or charset.lower() not in {"utf-8", "iso-8859-1"}:
-        return None
-    return unquote(quoted.partition("'")[2], encoding=charset)
+        return str(part.filename)
+    match = _EXTENDED_FILE_NAME.search(part.header("Content-Disposition") or "")
+    return None if match is None else unquote(match["name"], encoding=match["charset"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import asyncio
 
 from multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -109,8 +108,9 @@ async def _receive(request: Request, form: UploadForm, upload: Upload, limits: U
 
 
 def _write(upload: Upload, pieces: list[bytes]) -> None:
-    """Write pieces as one."""
-    upload.write(b"".join(pieces))
+    """Write pieces one after the other."""
+    for piece in pieces:
+        upload.write(piece)
 
 
 def _boundary(request: Request) -> bytes:
@@ -118,7 +118,7 @@ def _boundary(request: Request) -> bytes:
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise InvalidRequest("Content-Encoding is not supported: send the form as it is.")
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get("boundary", "").encode("latin-1")
+    boundary = str(options.get("boundary", "")).encode("latin-1")
     if media_type != "multipart/form-data" or not boundary:
         raise InvalidRequest("No file provided")
     if len(boundary) > LONGEST_BOUNDARY:

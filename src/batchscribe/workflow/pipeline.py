@@ -49,7 +49,10 @@ class Pipeline:
     decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
 
     def transcribe(self, job_name: str) -> None:
-        """Take a job from its recording to recognised chunks; a recording of one chunk to its end."""
+        """Take a job from its recording to recognised chunks; a recording of one chunk to its end.
+
+        Raises RecordingFailed where the same may succeed when it is tried again; otherwise the job ends FAILED.
+        """
         with self.in_flight.hold(job_name):
             job = self._begin(job_name)
             if job is None:
@@ -60,16 +63,20 @@ class Pipeline:
             except Cancelled:
                 self.store.delete_prefix(work_prefix(job_name))
             except RecordingFailed as failure:
+                if failure.retryable:
+                    raise
                 self.fail(job_name, Failure(code=failure.code, reason=str(failure)))
 
     def recognise(self, job_name: str, index: int) -> None:
-        """Recognise one chunk, once, and finish the job when it was the last."""
+        """Recognise one chunk, once, and finish the job when it was the last. Raises as :meth:`transcribe` does."""
         with self.in_flight.hold(job_name):
             try:
                 self._recognise(job_name, index)
             except Cancelled:
                 self.store.delete_prefix(work_prefix(job_name))
             except RecordingFailed as failure:
+                if failure.retryable:
+                    raise
                 self.fail(job_name, Failure(code=failure.code, reason=str(failure)))
 
     def fail(self, job_name: str, failure: Failure) -> None:

@@ -1,0 +1,47 @@
+"""Laws of the cut, for any levels."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import PATIENT
+
+from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, quietest_cut
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[list[int], ChunkLimits]:
+    """Return limits, and the levels of a chunk of the longest length."""
+    shortest, more = draw(st.integers(1, 40)), draw(st.integers(1, 60))
+    limits = ChunkLimits(
+        shortest=shortest * FRAME_SECONDS,
+        longest=(shortest + more) * FRAME_SECONDS,
+        pause=draw(st.integers(1, 80)) * FRAME_SECONDS,
+    )
+    frames = shortest + more
+    return draw(st.lists(st.integers(0, 9), min_size=frames, max_size=frames)), limits
+
+
+@PATIENT
+@given(drawn=cuts())
+def test_the_cut_is_always_within_the_limits(drawn: tuple[list[int], ChunkLimits]) -> None:
+    """A chunk is never empty, too short, or longer than its audio."""
+    levels, limits = drawn
+    cut = quietest_cut(levels, limits)
+    assert round(limits.shortest / FRAME_SECONDS) <= cut <= round(limits.longest / FRAME_SECONDS)
+
+
+@PATIENT
+@given(drawn=cuts())
+def test_no_stretch_within_the_limits_is_quieter_than_the_one_that_is_cut(
+    drawn: tuple[list[int], ChunkLimits],
+) -> None:
+    """The cut lies in the middle of the quietest stretch, the latest among equals."""
+    levels, limits = drawn
+    first = round(limits.shortest / FRAME_SECONDS)
+    width = min(round(limits.pause / FRAME_SECONDS), len(levels) - first)
+    quietest = min(sum(levels[start : start + width]) for start in range(first, len(levels) - width + 1))
+    latest = max(
+        start for start in range(first, len(levels) - width + 1) if sum(levels[start : start + width]) == quietest
+    )
+    assert quietest_cut(levels, limits) == latest + width // 2
