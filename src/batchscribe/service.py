@@ -146,6 +146,7 @@ class TranscriptionService:
 
     def cancel(self, job_name: str) -> TranscriptionJob:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
+        self.get(job_name)
         with self._database.begin() as connection:
             is_cancelled = jobs.move_job(
                 connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED

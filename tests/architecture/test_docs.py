@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "batchscribe"
 MODULES = sorted(SOURCE.rglob("*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+#: Without the contract, which is not ours to mend.
+OWN_DOCUMENTS = [path for path in DOCUMENTS if path.name != "contract.md"]
 LONGEST_MODULE_LINES = 300
 
 #: Libraries that one folder of ours alone may import.
@@ -220,7 +222,7 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
             assert anchor in anchors(file.read_text(encoding="utf-8")), link
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+@pytest.mark.parametrize("path", OWN_DOCUMENTS, ids=relative)
 def test_every_example_can_be_read(path: Path) -> None:
     """The Python, JSON and shell blocks of a document are Python, JSON and shell."""
     for language, block in re.findall(
@@ -234,11 +236,9 @@ def test_every_example_can_be_read(path: Path) -> None:
             subprocess.run(["bash", "-n", "-c", block], check=True, timeout=30)
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")], ids=relative)
+@pytest.mark.parametrize("path", OWN_DOCUMENTS, ids=relative)
 def test_every_place_in_the_code_that_a_document_names_exists(path: Path) -> None:
     """References such as ``service.py:TranscriptionService.submit`` name a module and what is defined in it."""
-    if path.name == "contract.md":
-        return
     for module, name in re.findall(r"`([\w/]+\.py)(?:: ?([\w.]+))?`", path.read_text(encoding="utf-8")):
         file = next((each for each in (SOURCE / module, ROOT / module) if each.is_file()), None)
         assert file is not None, module

@@ -195,6 +195,7 @@ M4A = encoded("ipod", "aac", rate=44_100)
         pytest.param(b"PK\5\6" + bytes(18), MediaNotRecognised, id="an empty zip"),
         pytest.param(b"<!DOCTYPE html><title>404</title>", MediaNotRecognised, id="a web page"),
         pytest.param(encoded("wav", "g722"), MediaNotRecognised, id="a codec that is not allowed"),
+        pytest.param(wav(bytes(64 * 3200), channels=32), MediaNotRecognised, id="32 channels in no known places"),
         pytest.param(encoded("aiff", "pcm_s16be"), MediaNotRecognised, id="a format that is not allowed"),
         pytest.param(M4A[: len(M4A) // 2], MediaDamaged, id="an M4A without its index"),
         pytest.param(encoded("flac", "flac")[:60], MediaDamaged, id="a FLAC header alone"),

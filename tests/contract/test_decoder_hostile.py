@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from decoder_media import flac_bomb, mov_bomb, mp3_with_huge_cover, tone, wav
+from decoder_media import encoded, flac_bomb, mov_bomb, mp3_with_huge_cover, tone, wav
 
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.errors import MediaNotRecognised, MediaTooLong, RecordingFailed
@@ -76,6 +77,21 @@ def test_a_small_file_with_hours_of_sound_is_stopped_at_the_limit(
     assert time.monotonic() - started_at < 30
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the address space")
+def test_a_recording_that_needs_more_memory_than_allowed_ends_in_a_limit_never_in_less_sound(tmp_path: Path) -> None:
+    """With next to no memory left, what comes out is an error or every sample."""
+    for name, content in (("a.wav", wav(tone(10), channels=2)), ("b.mp4", encoded("mp4", "aac", rate=48_000))):
+        path = tmp_path / name
+        path.write_bytes(content)
+        for megabytes in (40, 100, 150, 154):
+            decoder = CagedDecoder(memory_bytes=megabytes << 20)
+            try:
+                outcome = outcome_of(path, decoder)
+            finally:
+                decoder.close()
+            assert outcome in {"decoder_limit", "5.0", "2.0"}, (name, megabytes)
+
+
 def test_a_cover_picture_is_never_unpacked(decoder: CagedDecoder, tmp_path: Path) -> None:
     """192 MB of pixels would not fit beside the decoder in 256 MiB; the sound beside them comes out."""
     path = tmp_path / "song.mp3"
@@ -95,10 +111,11 @@ def test_headers_with_impossible_numbers_end_in_a_sentence(decoder: CagedDecoder
 
 
 def outcome_of(path: Path, decoder: CagedDecoder) -> str:
-    """Return the error's code, or nothing where sound came out."""
+    """Return the error's code, or the seconds of sound to a tenth."""
     try:
         with path.open("rb") as media, decoder.open(media) as audio:
-            assert sum(map(len, audio.blocks())) <= 600 * 32_000
+            received_bytes = sum(map(len, audio.blocks()))
     except RecordingFailed as error:
         return error.code
-    return ""
+    assert received_bytes <= 600 * 32_000
+    return f"{received_bytes / 32_000:.1f}"

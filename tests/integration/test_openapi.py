@@ -13,6 +13,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from running_api import RunningApi, running_api
+from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from batchscribe.web import schemas
@@ -51,6 +52,8 @@ def completed_job(api: RunningApi) -> str:
 def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str | None = None) -> int:
     """Send made-up requests to every operation and check the answers; return how many operations there were."""
     schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json").include(path_regex=path_regex)
+    # Without a worker it is rightly a 503, which the checks take for a fault.
+    schema = schema.exclude(path="/readyz")
     count = 0
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -59,7 +62,7 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
         excluded = [positive_data_acceptance] if cannot_be_said else []
 
         @seed(1)
-        @given(case=operation.as_strategy())
+        @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
         @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         def send(case: schemathesis.Case) -> None:
             if job_name is not None:
@@ -73,7 +76,7 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
 
 def test_no_request_brings_an_undocumented_answer(api: RunningApi) -> None:
     """Nor a 5xx, whatever is sent: schemathesis' own checks."""
-    assert fuzz(api, examples=25) >= 10
+    assert fuzz(api, examples=25) == 9
 
 
 def test_answers_about_a_job_that_is_there_are_as_documented(api: RunningApi, completed_job: str) -> None:

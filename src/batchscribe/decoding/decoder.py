@@ -12,6 +12,7 @@ from av.error import ArgumentError, FFmpegError
 from batchscribe.decoding.messages import Kind, encode_info
 from batchscribe.decoding.mixdown import Mixdown, silence
 from batchscribe.decoding.opening import OpenedMedia, Readable, open_media
+from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
 from batchscribe.errors import MediaDamaged, MediaEmpty, MediaNotRecognised, MediaTooLong
 
 #: A recording's stated sample rate must be possible; others make FFmpeg's filter tables grow without bound.
@@ -67,6 +68,17 @@ class _Track:
         self._damaged = self._damaged_in_a_row = self._good = 0
 
     def run(self, emit: Callable[[Kind, bytes], None]) -> None:
+        emitted_bytes = 0
+        for pcm in self._blocks():
+            emit(Kind.PCM, pcm)
+            emitted_bytes += len(pcm)
+        emitted_seconds = emitted_bytes / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
+        if self._seconds - emitted_seconds > 0.1 + 0.01 * self._seconds:
+            # FFmpeg's filters end quietly when they can get no memory.
+            raise MemoryError
+        self._conclude(emit)
+
+    def _blocks(self) -> Iterator[bytes]:
         mixdown = Mixdown()
         for frame in self._frames():
             if not frame.samples:
@@ -79,19 +91,15 @@ class _Track:
             if self._seconds > self._max_seconds:
                 raise _too_long(self._max_seconds)
             if gap:
-                for pcm in chain(mixdown.flush(), silence(gap)):
-                    emit(Kind.PCM, pcm)
+                yield from chain(mixdown.flush(), silence(gap))
             try:
-                for pcm in mixdown.add(frame):
-                    emit(Kind.PCM, pcm)
+                yield from mixdown.add(frame)
             except ArgumentError as error:
                 channels = f"{frame.layout.nb_channels} channels"
                 raise MediaNotRecognised(
                     f"The recording's {channels} cannot be mixed. Convert it to mono or stereo."
                 ) from error
-        for pcm in mixdown.flush():
-            emit(Kind.PCM, pcm)
-        self._conclude(emit)
+        yield from mixdown.flush()
 
     def _conclude(self, emit: Callable[[Kind, bytes], None]) -> None:
         if not self._seconds and not self._damaged and not self._stated_seconds:

@@ -1,0 +1,286 @@
+"""A job's way: a real worker process with the durable engine, the real decoder and the scripted engine."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from batchscribe import app
+from batchscribe.database.connection import connect
+from batchscribe.domain.job import JobStatus, TranscriptionJob
+from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.errors import JobNotFound
+from batchscribe.service import TranscriptionService
+from batchscribe.settings import Settings, load, to_environment
+
+RATE_HERTZ = 8000
+
+
+def wav(seconds: float, *, seed: int = 1) -> bytes:
+    """Return a recording of noise that is different for each seed."""
+    block = random.Random(seed).randbytes(2 * RATE_HERTZ)
+    file = BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setparams((1, 2, RATE_HERTZ, 0, "NONE", ""))
+        recording.writeframes((block * (int(seconds) + 1))[: round(seconds * RATE_HERTZ) * 2])
+    return file.getvalue()
+
+
+@dataclass
+class Works:
+    """A data folder with a worker that may be started, killed and started again."""
+
+    settings: Settings
+    database: Engine
+    service: TranscriptionService
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_worker(self, *, real_time_factor: float = 0.0) -> subprocess.Popen[bytes]:
+        """Start a worker whose engine takes so long for each second of audio."""
+        settings = self.settings.model_copy(update={"scripted_real_time_factor": real_time_factor})
+        environment = os.environ | to_environment(settings) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        worker = subprocess.Popen([sys.executable, "-m", "batchscribe", "worker"], env=environment)
+        self.workers.append(worker)
+        return worker
+
+    def submit(self, data: bytes, *, file_name: str = "talk.wav") -> TranscriptionJob:
+        """Submit a recording."""
+        upload = self.service.begin_upload()
+        try:
+            upload.write(data)
+            return self.service.submit(
+                upload, file_name=file_name, head=data[:64], options=TranscriptionOptions(), upload_seconds=0.1
+            )
+        finally:
+            upload.abort()
+
+    def ended(self, job_name: str) -> TranscriptionJob:
+        """Wait until a job has ended."""
+        until(lambda: self.service.get(job_name).status.is_final)
+        return self.service.get(job_name)
+
+    def event_types(self, job_name: str) -> list[str]:
+        """Return the types of a job's events."""
+        return [each.type for each in self.service.events_after(0) if each.job_name == job_name]
+
+    def files(self) -> list[str]:
+        """Return every file in the media store, from its folder."""
+        folder = self.settings.media_folder
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    def unfinished_work(self) -> int:
+        """Count the durable engine's workflows that have not ended."""
+        with self.database.connect() as connection:
+            count: int = connection.execute(
+                text("SELECT count(*) FROM workflow_status WHERE status NOT IN ('SUCCESS', 'ERROR', 'CANCELLED')")
+            ).scalar_one()
+            return count
+
+    def recognised_chunks(self, job_name: str) -> int:
+        """Count the recognised chunks of a job."""
+        with self.database.connect() as connection:
+            query = text("SELECT count(*) FROM chunks WHERE job_name = :name AND recognised_at IS NOT NULL")
+            count: int = connection.execute(query, {"name": job_name}).scalar_one()
+            return count
+
+
+def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come so"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[Works]:
+    """Return a data folder that is ready; every worker that was started over it is ended."""
+    settings = load(data_dir=tmp_path / "data", engine="scripted", min_free_bytes=0, log_level="WARNING")
+    settings.data_dir.mkdir()
+    app.upgrade_database(settings)
+    database = connect(settings.effective_database_url)
+    made = Works(settings=settings, database=database, service=app.build_service(settings, database))
+    yield made
+    for worker in made.workers:
+        worker.kill()
+        worker.wait()
+    database.dispose()
+
+
+def test_recordings_become_transcripts(works: Works) -> None:
+    """A short one and one of several chunks, each with its own words, and only the recordings are kept."""
+    works.start_worker()
+    short, again, other, long = (
+        works.ended(works.submit(data).name) for data in (wav(5), wav(5), wav(5, seed=2), wav(360))
+    )
+    for job in (short, again, other, long):
+        assert job.status is JobStatus.COMPLETED, job.failure
+        assert job.media_sample_rate_hertz == RATE_HERTZ
+        assert job.progress == 1.0
+        assert job.text
+        assert works.event_types(job.name) == ["job.queued", "job.started", "job.completed"]
+        assert job.created_at <= (job.started_at or job.created_at) <= (job.completed_at or job.created_at)
+    assert short.text == again.text != other.text
+    assert short.media_duration == pytest.approx(5.0)
+    assert long.media_duration == pytest.approx(360.0)
+    transcript = works.service.transcript(long.name)
+    assert len(transcript.segments) in {3, 4}
+    assert transcript.segments[0].start == 0.0
+    assert transcript.segments[-1].end == pytest.approx(360.0)
+    for before, after in pairwise(transcript.segments):
+        assert after.start == pytest.approx(before.end)
+        assert 90.0 <= before.end - before.start <= 150.0
+    assert transcript.text == long.text
+    until(lambda: works.unfinished_work() == 0)
+    assert works.files() == sorted(job.media_key.removesuffix(".wav") for job in (short, again, other, long))
+
+
+def test_a_recording_that_cannot_be_transcribed_fails_with_its_reason(works: Works) -> None:
+    """Empty, damaged, without a sound, no longer there: each has its code, and the worker goes on."""
+    gone = works.submit(wav(1))
+    app.build_store(works.settings).delete(gone.media_key)
+    expected = {
+        works.submit(b"").name: "media_empty",
+        works.submit(b"RIFF\xff\xff\xff\xffWAVEjunk" + bytes(100)).name: "media_damaged",
+        works.submit(b"no recording at all").name: "media_not_recognised",
+        works.submit(wav(0)).name: "media_empty",
+        gone.name: "media_missing",
+    }
+    works.start_worker()
+    found = {}
+    for name in expected:
+        job = works.ended(name)
+        assert job.status is JobStatus.FAILED
+        assert job.failure is not None
+        assert job.failure.reason.endswith(".")
+        assert works.event_types(name) == ["job.queued", "job.started", "job.failed"]
+        found[name] = job.failure.code
+    assert found == expected
+    assert works.ended(works.submit(wav(1)).name).status is JobStatus.COMPLETED
+
+
+def test_progress_grows_until_it_is_whole(works: Works) -> None:
+    """Seconds recognised so far over seconds in all, seen while the job runs."""
+    works.start_worker(real_time_factor=0.02)
+    name = works.submit(wav(240)).name
+    seen = [0.0]
+    while not (job := works.service.get(name)).status.is_final:
+        if job.progress != seen[-1]:
+            seen.append(job.progress)
+        time.sleep(0.02)
+    assert job.status is JobStatus.COMPLETED
+    assert seen == sorted(seen)
+    assert len(seen) > 3
+    assert seen[-1] <= 1.0
+    assert job.progress == 1.0
+
+
+@pytest.mark.parametrize("seconds", [60, 240])
+def test_cancelling_stops_the_work(works: Works, seconds: int) -> None:
+    """The job ends at once, its work soon, and nothing of it comes later; the recording is kept."""
+    works.start_worker(real_time_factor=1.0)
+    job = works.submit(wav(seconds))
+    until(lambda: works.service.get(job.name).done_duration > 0)
+    cancelled = works.service.cancel(job.name)
+    assert cancelled.status is JobStatus.FAILED
+    until(lambda: works.unfinished_work() == 0, 10.0)
+    assert works.files() == [job.media_key.removesuffix(".wav")]
+    assert works.service.get(job.name) == cancelled
+    assert works.event_types(job.name) == ["job.queued", "job.started", "job.failed"]
+
+
+@pytest.mark.parametrize("seconds", [60, 240])
+def test_deleting_while_it_runs_leaves_no_file(works: Works, seconds: int) -> None:
+    """Neither recording nor working audio, and the worker neither fails nor brings anything back."""
+    works.start_worker(real_time_factor=1.0)
+    name = works.submit(wav(seconds)).name
+    until(lambda: works.service.get(name).done_duration > 0)
+    works.service.delete(name)
+    until(lambda: works.unfinished_work() == 0, 10.0)
+    assert works.files() == []
+    with pytest.raises(JobNotFound):
+        works.service.get(name)
+    assert works.event_types(name) == ["job.queued", "job.started", "job.deleted"]
+
+
+def test_deleting_at_any_moment_leaves_no_file(works: Works) -> None:
+    """While it waits, while it is decoded and cut, while it is recognised, while it is joined."""
+    works.start_worker()
+    data = wav(240)
+    for number in range(10):
+        name = works.submit(data).name
+        time.sleep(0.05 * number)
+        works.service.delete(name)
+    until(lambda: works.unfinished_work() == 0, 30.0)
+    assert works.files() == []
+
+
+def test_the_same_recording_may_be_submitted_again_while_it_runs(works: Works) -> None:
+    """Each submission is a job of its own, with the same words."""
+    works.start_worker(real_time_factor=0.02)
+    data = wav(200)
+    names = [works.submit(data).name]
+    until(lambda: works.service.get(names[0]).status is JobStatus.IN_PROGRESS)
+    names.append(works.submit(data).name)
+    first, second = (works.ended(name) for name in names)
+    assert first.status is second.status is JobStatus.COMPLETED
+    assert first.text == second.text
+    assert first.name != second.name
+
+
+def test_a_short_recording_does_not_wait_for_a_long_one(works: Works) -> None:
+    """However long the long one is."""
+    works.start_worker(real_time_factor=0.05)
+    long = works.submit(wav(1200)).name
+    until(lambda: works.service.get(long).done_duration > 0)
+    short = works.ended(works.submit(wav(2)).name)
+    assert short.status is JobStatus.COMPLETED
+    assert works.service.get(long).status is JobStatus.IN_PROGRESS
+
+
+def test_a_worker_takes_up_what_a_killed_one_left(works: Works) -> None:
+    """No recognised chunk is recognised again, and the words are those of an undisturbed run."""
+    works.start_worker(real_time_factor=0.01)
+    data = wav(400)
+    undisturbed = works.ended(works.submit(data).name)
+    name = works.submit(data).name
+    until(lambda: works.recognised_chunks(name) > 0)
+    works.workers[-1].send_signal(signal.SIGKILL)
+    works.workers[-1].wait()
+    with works.database.connect() as connection:
+        query = text("SELECT * FROM chunks WHERE job_name = :name AND recognised_at IS NOT NULL").bindparams(name=name)
+        before = {row.index: (row.attempts, row.recognised_at) for row in connection.execute(query)}
+    works.start_worker()
+    job = works.ended(name)
+    assert job.status is JobStatus.COMPLETED
+    assert job.text == undisturbed.text
+    with works.database.connect() as connection:
+        after = {row.index: (row.attempts, row.recognised_at) for row in connection.execute(query)}
+    assert before.items() <= after.items()
+    assert len(after) > len(before)
+    assert works.event_types(name) == ["job.queued", "job.started", "job.completed"]
+
+
+def test_a_worker_ends_when_it_is_told_to_and_its_work_waits(works: Works) -> None:
+    """SIGTERM in the middle of a chunk: the process ends at once with success, the job stays on its way."""
+    worker = works.start_worker(real_time_factor=1.0)
+    name = works.submit(wav(60)).name
+    until(lambda: works.service.get(name).done_duration > 0)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(5) == 0
+    assert works.service.get(name).status is JobStatus.IN_PROGRESS
+    works.start_worker()
+    assert works.ended(name).status is JobStatus.COMPLETED
