@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.sqlite_path}"
 
     @property
+    def is_scale_out(self) -> bool:
+        """Whether the database is a server, which any number of apis and workers may share."""
+        return not self.effective_database_url.startswith("sqlite")
+
+    @property
     def media_folder(self) -> Path:
         """The folder of the media store. Raises ConfigurationError for an address that is not a folder's."""
         if not self.storage_url:

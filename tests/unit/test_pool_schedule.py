@@ -23,7 +23,7 @@ def make_call(schedule: Schedule, *, job_name: str = "job", priority: float = 0.
 
 
 def add_cut_call(
-    schedule: Schedule, windows: list[float], *, job_name: str = "job", priority: float = 0.0, bucket: int = 30
+    schedule: Schedule, windows: list[float], *, job_name: str = "job", priority: float = 0.0, bucket: int = 8
 ) -> Call:
     """Add a call whose windows, of these many seconds one after another, are already found."""
     call = make_call(schedule, job_name=job_name, priority=priority, seconds=sum(windows))
@@ -117,6 +117,14 @@ def test_batches_are_full_while_many_wait_and_shared_when_few_do(windows: int, c
     schedule = Schedule(children=children)
     add_cut_call(schedule, [10.0] * windows)
     assert [len(take_batch(schedule).windows) for _ in sizes] == sizes
+
+
+@pytest.mark.parametrize(("bucket", "size"), [(4, 8), (8, 8), (16, 4), (20, 3), (30, 2), (100, 1)])
+def test_a_batch_is_about_a_minute_long_at_most(bucket: int, size: int) -> None:
+    """Whoever comes while a batch is recognised waits for its end."""
+    schedule = Schedule(children=1)
+    add_cut_call(schedule, [4.0] * 20, bucket=bucket)
+    assert len(take_batch(schedule).windows) == size
 
 
 def test_a_suspected_window_is_recognised_by_itself() -> None:

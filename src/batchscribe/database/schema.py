@@ -107,6 +107,18 @@ chunks = Table(
     Column("fragment", Text),
 )
 
+workers = Table(
+    "workers",
+    metadata,
+    Column("executor_id", String(200), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    #: Moves on while the worker lives.
+    Column("beats", BigInteger, nullable=False, default=0, server_default="0"),
+    #: By the database's clock, for people and /readyz alone.
+    Column("beat_at", DateTime(timezone=True), nullable=False),
+)
+
 transcripts = Table(
     "transcripts",
     metadata,

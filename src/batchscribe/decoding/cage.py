@@ -95,7 +95,11 @@ class CagedDecoder:
 
 
 class _Server:
-    """The parent's handle of one fork server."""
+    """The parent's handle of one fork server.
+
+    It ends when the control socket does, so with this process. A death signal (PR_SET_PDEATHSIG) would not do:
+    it comes when the thread that started the server ends, and that may be any thread.
+    """
 
     def __init__(self) -> None:
         """Start it and wait until it is ready. Raises ServerLost where it ends instead."""

@@ -68,7 +68,13 @@ class ForkServer:
         max_seconds, memory_bytes, require_sandbox = REQUEST.unpack(request)
         media_fd, output_fd, status_fd = descriptors
         server = os.getpid()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            # Too many processes or too little memory just now: the requester sees its sockets close.
+            for fd in descriptors:
+                os.close(fd)
+            return True
         if child == 0:
             die_with_parent(server)
             _run_child(media_fd, output_fd, max_seconds, memory_bytes, require_sandbox=require_sandbox)
@@ -181,7 +187,8 @@ def main() -> None:
     # Objects alive now never change: collecting them in children would only copy pages.
     gc.collect()
     gc.freeze()
-    ForkServer(control).serve()
+    with contextlib.suppress(BrokenPipeError):
+        ForkServer(control).serve()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _ENVIRONMENT = {
 _FRAME_SECONDS = 60.0
 
 
-class ProcessDied(Exception):  # noqa: N818 - an event to react to, never one for a caller of the engine
+class ProcessDied(Exception):
     """The child is gone or beyond use; ``str()`` says how it ended."""
 
 

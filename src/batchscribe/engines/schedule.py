@@ -6,7 +6,9 @@ nobody's words depend on who came along; it begins with the window whose call ha
 equals the one whose job has been given the least audio so far, and is filled by the same rule.
 
 A batch never takes more than its share, the waiting windows divided by the children. While many wait, batches are full;
-towards the end they grow smaller, so that no child still has eight windows to do when the others have none.
+towards the end they grow smaller, so that no child still has eight windows to do when the others have none. Nor is a
+batch ever longer than about a minute of audio, for whoever comes meanwhile waits for its end: Whisper base needs 3 % less
+processor time for batches of eight than for batches of two, which is no reason to let anybody wait four times as long.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _DEATHS_ALLOWED = 2
 #: How many jobs' served audio is remembered.
 _JOBS_REMEMBERED = 10_000
+#: How much audio a batch of more than one window holds at most, padding included.
+_BATCH_SECONDS = 64
 #: About how long a window is: how many children a chunk that is not cut yet will keep busy.
 _USUAL_WINDOW_SECONDS = 30.0
 
@@ -241,16 +245,17 @@ class Schedule:
 
     def _take_batch(self, max_batch: int) -> Batch:
         """Take the windows of one batch."""
-        share = min(max_batch, math.ceil(len(self._windows) / self._children))
+        limit = min(max_batch, math.ceil(len(self._windows) / self._children))
         batch = Batch()
         candidates = self._windows
-        while candidates and len(batch.windows) < share:
+        while candidates and len(batch.windows) < limit:
             window = min(candidates, key=lambda each: (self._turn(each.call), each.start))
             self._windows.remove(window)
             batch.windows.append(window)
             self._served_seconds[window.call.job_name] += window.seconds
             if window.is_alone:
                 break
+            limit = min(limit, _BATCH_SECONDS // window.bucket)
             candidates = [each for each in self._windows if each.bucket == window.bucket and not each.is_alone]
         return batch
 

@@ -114,5 +114,7 @@ def _cut_badness(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         run = run + 1 if silent[frame] else 0
         reach[frame] = min(reach[frame], run)
     pause_seconds = 2 * reach * FRAME_SECONDS
-    loudness = np.convolve(np.pad(probabilities, 3, mode="edge"), np.ones(6) / 6, mode="valid")[: len(probabilities) + 1]
+    loudness = np.convolve(np.pad(probabilities, 3, mode="edge"), np.ones(6) / 6, mode="valid")[
+        : len(probabilities) + 1
+    ]
     return np.asarray(0.05 + np.exp(-4.0 * pause_seconds) * (1.0 + 4.0 * loudness), dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import threading
@@ -91,11 +92,12 @@ class FolderStore:
         return found
 
     def reclaim(self, older_than_seconds: float) -> int:
-        """Remove uploads that were never committed and are older than this; return how many."""
-        abandoned = self.keys_older_than(f"{_UPLOADS}/", older_than_seconds)
-        for key in abandoned:
-            self.delete(key)
-        return len(abandoned)
+        """Remove uploads that were never committed and are older than this; return how many.
+
+        One that a living process still holds stays, however long it takes.
+        """
+        old = [self._folder / key for key in self.keys_older_than(f"{_UPLOADS}/", older_than_seconds)]
+        return sum(map(_remove_if_abandoned, old))
 
     def path(self, key: str) -> Path:
         """Return where a key lies. Keys are ours; one that leaves the folder is our bug and raises ValueError."""
@@ -127,6 +129,8 @@ class FolderUpload:
         self._unchecked_bytes = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
+        # Held while this process lives: see FolderStore.reclaim.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises StorageFull when the store's free-space reserve would be touched."""
@@ -170,6 +174,23 @@ def _checked(key: str) -> PurePosixPath:
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in key:
         raise ValueError(f"not a key of the media store: {key!r}")
     return path
+
+
+def _remove_if_abandoned(path: Path) -> bool:
+    """Remove an upload unless it is held; return whether it was removed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -204,7 +204,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _miss_headers(self) -> None:
         """Give up on headers; a connection that never said anything is closed without a word."""
-        if self._quiet_bytes:
+        if self.flow.read_paused:
+            # It is we who do not read, because requests sent before are not answered yet.
+            self._await_headers()
+        elif self._quiet_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request did not arrive in time.")
         else:
             self.transport.close()

@@ -39,7 +39,10 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         has_started = False
-        has_unread_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+        has_unread_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in scope["headers"]
+        )
 
         async def watched_receive() -> Message:
             nonlocal has_unread_body

@@ -94,6 +94,8 @@ async def _receive(request: Request, form: UploadForm, upload: Upload, limits: U
             raise UploadTooSlow(f"No data arrived for {limits.stall_seconds:g} seconds.") from None
         if data is None:
             break
+        if not data:
+            continue
         received_bytes += len(data)
         if received_bytes > limits.max_bytes + FORM_OVERHEAD_BYTES:
             raise _too_large(limits)

@@ -170,6 +170,7 @@ class Pipeline:
                 pcm=self.store.get(chunk.audio_key),
                 priority=float(index),
             )
+            logger.debug("chunk goes to the engine", extra={"job_name": job_name, "chunk": index})
             segments = self.engine.recognise(
                 audio,
                 job.options,

@@ -3,6 +3,7 @@
 from alembic import context
 
 from batchscribe.database.schema import metadata
+from batchscribe.database.upgrade import VERSION_TABLE
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -16,7 +17,7 @@ context.configure(
     target_metadata=metadata,
     include_name=_is_ours,
     render_as_batch=connection.dialect.name == "sqlite",
-    version_table="batchscribe_schema_version",
+    version_table=VERSION_TABLE,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,183 @@
+"""Settings become parts: the only module that names the implementations of ``domain/ports.py``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from batchscribe.decoding.cage import CagedDecoder
+from batchscribe.decoding.sandbox import sandbox_status
+from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
+from batchscribe.domain.options import Capabilities
+from batchscribe.domain.ports import Engine, MediaStore
+from batchscribe.errors import ConfigurationError, SandboxUnavailable
+from batchscribe.settings import EngineName, Settings
+from batchscribe.storage.folder import FolderStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine as Database
+
+    from batchscribe.service import Readiness, TranscriptionService
+
+logger = logging.getLogger(__name__)
+
+#: The bucket in the ``s3://`` addresses of recordings that are kept in a folder.
+FOLDER_BUCKET = "batchscribe"
+#: A worker that gave a sign of life within so many seconds is at work.
+LIVELY_SECONDS = 10.0
+
+
+def check_sandbox(settings: Settings) -> None:
+    """Raise SandboxUnavailable where the sandbox is required and the kernel has none; otherwise say so once."""
+    status = sandbox_status()
+    if status.is_complete:
+        return
+    if settings.require_sandbox:
+        raise SandboxUnavailable(f"{status.sentence} Unset BATCHSCRIBE_REQUIRE_SANDBOX to run without.")
+    logger.warning("recordings are decoded without the full sandbox: %s", status.sentence)
+
+
+def upgrade_database(settings: Settings) -> None:
+    """Bring all tables to this version. Raises ConfigurationError where the database cannot be used."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from batchscribe.database.connection import connect
+    from batchscribe.database.upgrade import upgrade
+    from batchscribe.workflow.dispatch import prepare_tables
+
+    database = connect(settings.effective_database_url, pool_size=2)
+    try:
+        upgrade(database)
+        prepare_tables(settings.effective_database_url)
+    except SQLAlchemyError as error:
+        raise _unusable_database(settings, error) from error
+    finally:
+        database.dispose()
+
+
+def check_database(settings: Settings) -> None:
+    """Bring SQLite up to date; of a server, ask no more than that it answers and is up to date.
+
+    Raises ConfigurationError with what to change.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from batchscribe.database.connection import connect
+    from batchscribe.database.upgrade import is_current
+
+    if not settings.is_scale_out:
+        upgrade_database(settings)
+        return
+    database = connect(settings.effective_database_url, pool_size=1)
+    try:
+        with database.connect() as connection:
+            is_up_to_date = is_current(connection)
+    except SQLAlchemyError as error:
+        raise _unusable_database(settings, error) from error
+    finally:
+        database.dispose()
+    if not is_up_to_date:
+        raise ConfigurationError("The database's tables are not of this version; run `batchscribe db upgrade` first.")
+
+
+def build_database(settings: Settings) -> Database:
+    """Open the database, which must be up to date."""
+    from batchscribe.database.connection import connect
+
+    return connect(settings.effective_database_url)
+
+
+def build_store(settings: Settings) -> MediaStore:
+    """Build the media store."""
+    return FolderStore(settings.media_folder, bucket=FOLDER_BUCKET, min_free_bytes=settings.min_free_bytes)
+
+
+def build_decoder(settings: Settings) -> CagedDecoder:
+    """Build the decoder."""
+    return CagedDecoder(max_seconds=settings.max_media_seconds, require_sandbox=settings.require_sandbox)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Build the chosen engine, its model loaded. Raises ModelUnavailable."""
+    if settings.engine is EngineName.SCRIPTED:
+        from batchscribe.engines.scripted import Script, ScriptedEngine
+
+        return ScriptedEngine(Script(seconds_per_audio_second=settings.scripted_real_time_factor))
+    from batchscribe.engines.catalogue import ModelCatalogue
+    from batchscribe.engines.pool import LocalEngine
+    from batchscribe.engines.recogniser import whisper_choice
+
+    catalogue = ModelCatalogue(settings.model_folder)
+    folder = catalogue.resolve(settings.model)
+    logger.info("model %s from %s", settings.model, folder)
+    engine = LocalEngine(
+        whisper_choice(folder, quality=settings.quality),
+        processes=settings.effective_engine_processes,
+        language_codes=catalogue.language_codes(settings.model),
+    )
+    try:
+        engine.warm()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def build_service(settings: Settings, database: Database) -> TranscriptionService:
+    """Build the door that the api opens; the database must be up to date."""
+    from batchscribe.service import TranscriptionService
+    from batchscribe.workflow.dispatch import Dispatcher
+
+    return TranscriptionService(
+        database=database,
+        store=build_store(settings),
+        dispatcher=Dispatcher(database),
+        capabilities=_capabilities(settings),
+        readiness_checks={
+            "sandbox": lambda: _sandbox_readiness(settings),
+            "worker": lambda: _worker_readiness(database),
+        },
+    )
+
+
+def _capabilities(settings: Settings) -> Capabilities:
+    """Return what the chosen engine can do, without loading it."""
+    if settings.engine is EngineName.SCRIPTED:
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES)
+    from batchscribe.engines.catalogue import ModelCatalogue
+
+    return Capabilities(language_codes=ModelCatalogue(settings.model_folder).language_codes(settings.model))
+
+
+def _unusable_database(settings: Settings, error: Exception) -> ConfigurationError:
+    """Say what is wrong with the database; never its password."""
+    from sqlalchemy import make_url
+
+    address = make_url(settings.effective_database_url).render_as_string(hide_password=True)
+    reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    return ConfigurationError(
+        f"The database {address} cannot be used: {reason}. Check BATCHSCRIBE_DATABASE_URL and BATCHSCRIBE_DATA_DIR."
+    )
+
+
+def _sandbox_readiness(settings: Settings) -> Readiness:
+    from batchscribe.service import Readiness
+
+    status = sandbox_status()
+    return Readiness(is_ok=status.is_complete or not settings.require_sandbox, sentence=status.sentence)
+
+
+def _worker_readiness(database: Database) -> Readiness:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from batchscribe.database import workers
+    from batchscribe.service import Readiness
+
+    try:
+        with database.connect() as connection:
+            lively = sum(seconds < LIVELY_SECONDS for seconds in workers.seconds_since_beats(connection))
+    except SQLAlchemyError:
+        return Readiness(is_ok=False, sentence="It is not known whether a worker runs: the database does not answer.")
+    if not lively:
+        return Readiness(is_ok=False, sentence="No worker is ready: jobs wait until one is.")
+    return Readiness(is_ok=True, sentence=f"{lively} at work.")

@@ -1,0 +1,136 @@
+"""Takes over the work of dead workers. PostgreSQL only: over SQLite there is one worker, which takes up its own.
+
+The durable engine takes up what a process left behind only when a process of the same id starts. So every worker has an
+id of its own, gives two signs of life, and one of them (the janitor, by an advisory lock) looks at the others' once a
+second:
+
+* an advisory lock on a connection of the worker's own, which the database lets go when the connection ends: a worker
+  that was killed is found within a second;
+* a count that moves on (``liveness.py``): a worker that is frozen or cut off is found when its count has stood still for
+  :data:`~batchscribe.workflow.liveness.PATIENCE_SECONDS` by the janitor's own steady clock, so no clock need be right.
+
+A worker that was taken for dead wrongly does no harm: whatever it still writes is refused where the job has moved on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+
+from dbos import DBOS
+from sqlalchemy import Connection, text
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
+
+from batchscribe.database import workers
+from batchscribe.workflow.liveness import PATIENCE_SECONDS
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+#: The first half of our advisory locks' keys ("BSCR"), and the second half of the janitor's.
+_LOCK_SPACE = 0x42534352
+_JANITOR = 0
+
+
+class Takeover:
+    """Shows that this worker lives, and looks after the others where it is the janitor."""
+
+    def __init__(self, database: Database, executor_id: str) -> None:
+        """Start nothing yet."""
+        self._database = database
+        self._executor_id = executor_id
+        self._stopped = threading.Event()
+        self._is_shown_alive = threading.Event()
+        #: The count last seen of each worker, and when it was first seen by the steady clock.
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def start(self) -> None:
+        """Begin, in a thread of its own that holds a connection of its own; return once the lock is held.
+
+        A worker must not be registered before: it would be found registered and unlocked, which is to be dead.
+        """
+        threading.Thread(target=self._run, name="takeover", daemon=True).start()
+        self._is_shown_alive.wait()
+
+    def stop(self) -> None:
+        """Let go of the locks."""
+        self._stopped.set()
+
+    def find_dead(self, connection: Connection, now: float) -> list[str]:
+        """Return the workers that hold work and are dead, given the steady clock's time."""
+        counts = workers.beats(connection)
+        self._seen = {
+            name: self._seen[name] if self._seen.get(name, (None,))[0] == count else (count, now)
+            for name, count in counts.items()
+        }
+        holders = set(connection.execute(text(_HOLDERS)).scalars())
+        return [name for name in sorted(counts.keys() | holders) if self._is_dead(connection, name, now)]
+
+    def _is_dead(self, connection: Connection, name: str, now: float) -> bool:
+        if name == self._executor_id:
+            return False
+        if name not in self._seen or now - self._seen[name][1] > PATIENCE_SECONDS:
+            return True
+        # The lock is free only when the worker's connection is gone; it is let go again at once.
+        key = {"space": _LOCK_SPACE, "key": _lock_key(name)}
+        is_free: bool = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
+        if is_free:
+            connection.execute(text("SELECT pg_advisory_unlock(:space, :key)"), key)
+        return is_free
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                # Locks belong to the session, so it must not go back to the pool with them.
+                with self._database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.detach()
+                    self._hold(connection)
+            except SQLAlchemyError as error:
+                logger.warning("lost the connection that shows this worker alive: %s", type(error).__name__)
+                self._stopped.wait(LOOK_SECONDS)
+
+    def _hold(self, connection: Connection) -> None:
+        """Keep this worker's lock, and look after the others whenever the janitor's lock is to be had."""
+        connection.execute(
+            text("SELECT pg_advisory_lock(:space, :key)"), {"space": _LOCK_SPACE, "key": _lock_key(self._executor_id)}
+        )
+        self._is_shown_alive.set()
+        is_janitor = False
+        while not self._stopped.wait(LOOK_SECONDS):
+            if not is_janitor:
+                key = {"space": _LOCK_SPACE, "key": _JANITOR}
+                is_janitor = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
+                self._seen = {}
+            if is_janitor:
+                self._hand_on(connection, self.find_dead(connection, time.monotonic()))
+            else:
+                connection.execute(text("SELECT 1"))
+
+    def _hand_on(self, connection: Connection, dead: Iterable[str]) -> None:
+        """Put the work of dead workers back on the queues."""
+        for name in dead:
+            handed_on = recover(name)
+            workers.forget(connection, name)
+            logger.warning("took over from a dead worker", extra={"executor_id": name, "workflows": handed_on})
+
+
+def recover(executor_id: str) -> int:
+    """Put a dead worker's work back on the queues, once however often it is asked; return how much there was.
+
+    The one place that leans on a private part of the durable engine (its contract is tested): the public ``resume``
+    forgets how often a piece of work was begun, and revives what was cancelled.
+    """
+    return len(DBOS._recover_pending_workflows([executor_id]))  # noqa: SLF001 - see above
+
+
+#: Which workers hold work, by the durable engine's own table.
+_HOLDERS = "SELECT DISTINCT executor_id FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id IS NOT NULL"
+
+
+def _lock_key(executor_id: str) -> int:
+    """Return the second half of a worker's advisory lock's key: a signed 32-bit number that is not the janitor's."""
+    return (zlib.crc32(executor_id.encode()) | 1) - (1 << 31)

@@ -1,0 +1,340 @@
+"""Whatever happens to jobs, in whatever order, and wherever the work on them is cut off."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from sqlalchemy import event, text
+
+from batchscribe import app
+from batchscribe import settings as our_settings
+from batchscribe.database import jobs
+from batchscribe.database.connection import connect
+from batchscribe.domain.job import JobStatus, TranscriptionJob
+from batchscribe.domain.media import MediaInfo
+from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ, ChunkAudio
+from batchscribe.engines.scripted import Script, ScriptedEngine
+from batchscribe.errors import JobAlreadyEnded, JobNotFound, MediaDamaged
+from batchscribe.storage.folder import FolderStore
+from batchscribe.workflow.dispatch import Dispatcher
+from batchscribe.workflow.in_flight import InFlight
+from batchscribe.workflow.pipeline import Pipeline
+
+#: What may be submitted: recordings of no chunk that can be read, of one, of two and of three.
+RECORDINGS = (b"ID3 damaged", b"ID3 1", b"ID3 155", b"ID3 310")
+_BLOCK_SECONDS = 31
+_NOISE = np.random.default_rng(5).integers(-900, 900, _BLOCK_SECONDS * SAMPLE_RATE_HERTZ, dtype="<i2").tobytes()
+
+#: Every way that events may tell of a job.
+BEGUN, FAILED, DONE = ("job.queued", "job.started"), "job.failed", "job.completed"
+WAYS = {
+    JobStatus.QUEUED: {("job.queued",)},
+    JobStatus.IN_PROGRESS: {BEGUN},
+    JobStatus.COMPLETED: {(*BEGUN, DONE)},
+    JobStatus.FAILED: {("job.queued", FAILED), (*BEGUN, FAILED)},
+}
+
+
+class Killed(BaseException):
+    """The worker dies here; no ``except`` of the work's own may catch it."""
+
+
+class NoiseAudio:
+    """A recording that says itself how many seconds of noise it is."""
+
+    def __init__(self, media: BinaryIO, meanwhile: Callable[[], None]) -> None:
+        words = media.read().split()
+        if words[1] == b"damaged":
+            raise MediaDamaged("The recording is damaged.")
+        self._seconds = int(words[1])
+        self._meanwhile = meanwhile
+        self.info = MediaInfo(
+            container="wav", codec="pcm", sample_rate_hertz=8000, channels=1, declared_duration=float(self._seconds)
+        )
+        self.warnings: list[str] = []
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield noise, and let something else happen in the middle."""
+        for start in range(0, self._seconds, _BLOCK_SECONDS):
+            if start > 2 * _BLOCK_SECONDS:
+                self._meanwhile()
+            seconds = min(_BLOCK_SECONDS, self._seconds - start)
+            yield _NOISE[: seconds * SAMPLE_RATE_HERTZ * BYTES_PER_SAMPLE]
+
+
+class NoiseDecoder:
+    """Satisfies ``domain.ports.Decoder`` in this process."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def open(self, media: BinaryIO) -> Iterator[NoiseAudio]:
+        """Read a recording of :data:`RECORDINGS`."""
+        yield NoiseAudio(media, self.meanwhile)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@functools.cache
+def prepared_folder() -> Path:
+    """Make a data folder once for all examples."""
+    folder = Path(tempfile.mkdtemp()) / "data"
+    folder.mkdir()
+    app.upgrade_database(our_settings.load(data_dir=folder))
+    return folder
+
+
+class JobStates(RuleBasedStateMachine):
+    """Jobs are submitted, worked on, cancelled and deleted; the worker dies at any statement."""
+
+    names = Bundle("names")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copytree(prepared_folder(), self.folder / "data")
+        ours = our_settings.load(data_dir=self.folder / "data", min_free_bytes=0)
+        self.media = ours.media_folder
+        self.database = connect(ours.effective_database_url)
+        event.listen(self.database, "before_cursor_execute", self._count_statement)
+        self.statements_left: int | None = None
+        self.service = app.build_service(ours, self.database)
+        self.dispatcher = Dispatcher(self.database)
+        self.decoder = NoiseDecoder()
+        self.in_flight = InFlight(self.database)
+        self.engine = ScriptedEngine(Script(words_per_second=0.05), say=self._say)
+        self.pipeline = Pipeline(
+            database=self.database,
+            store=FolderStore(ours.media_folder, bucket="b", min_free_bytes=0),
+            decoder=self.decoder,
+            engine=self.engine,
+            dispatcher=self.dispatcher,
+            in_flight=self.in_flight,
+            decoding=threading.Semaphore(1),
+        )
+        self.recordings: dict[str, bytes] = {}
+        self.deleted: dict[str, str] = {}
+        self.ended: dict[str, TranscriptionJob] = {}
+        self.recognised: dict[tuple[str, int], tuple[Any, ...]] = {}
+
+    def teardown(self) -> None:
+        """Let whatever is queued run to its end, and look whether every job got there."""
+        try:
+            self._finish_everything()
+        finally:
+            self.engine.close()
+            self.dispatcher.close()
+            self.database.dispose()
+            shutil.rmtree(self.folder)
+
+    @rule(target=names, data=st.sampled_from(RECORDINGS))
+    def submit(self, data: bytes) -> str:
+        """A client submits a recording."""
+        upload = self.service.begin_upload()
+        upload.write(data)
+        job = self.service.submit(
+            upload, file_name="a.mp3", head=data, options=TranscriptionOptions(), upload_seconds=0.0
+        )
+        self.recordings[job.name] = data
+        return job.name
+
+    @rule(name=names)
+    def cancel(self, name: str) -> None:
+        """A client cancels a job, which succeeds unless it has ended."""
+        has_ended = name in self.ended
+        try:
+            self.service.cancel(name)
+        except JobAlreadyEnded:
+            assert has_ended
+        except JobNotFound:
+            assert name in self.deleted
+        else:
+            assert not has_ended
+
+    @rule(name=consumes(names))
+    def delete(self, name: str) -> None:
+        """A client deletes a job."""
+        if name not in self.deleted:
+            job = self.service.get(name)
+            self.service.delete(name)
+            self.deleted[name] = job.media_key
+
+    @rule(
+        turn=st.integers(0, 1000),
+        dies_after=st.none() | st.integers(0, 30),
+        meanwhile=st.sampled_from(["nothing", "nothing", "cancel", "delete", "look"]),
+    )
+    def work(self, turn: int, dies_after: int | None, meanwhile: str) -> None:
+        """The worker takes any piece of queued work, perhaps again, and perhaps dies of it."""
+        queued = self._queued()
+        if not queued:
+            return
+        piece = queued[turn % len(queued)]
+        self.decoder.meanwhile = functools.partial(self._meanwhile, piece, meanwhile)
+        self.statements_left = dies_after
+        try:
+            self._run(piece)
+        except Killed:
+            pass
+        finally:
+            self.statements_left = None
+            self.decoder.meanwhile = lambda: None
+
+    @invariant()
+    def what_has_ended_never_changes(self) -> None:
+        """Status, times, failure, text and progress of an ended job stay as they were."""
+        for name in self.recordings.keys() - self.deleted.keys():
+            job = self.service.get(name)
+            if name in self.ended:
+                assert job == self.ended[name]
+            elif job.status.is_final:
+                self.ended[name] = job
+
+    @invariant()
+    def a_transcript_is_there_exactly_when_the_job_is_completed(self) -> None:
+        """Neither before, nor never."""
+        with self.database.connect() as connection:
+            for name in self.recordings.keys() - self.deleted.keys():
+                job = jobs.find_job(connection, name)
+                assert job is not None
+                has_transcript = jobs.find_transcript(connection, name) is not None
+                assert has_transcript is (job.status is JobStatus.COMPLETED)
+
+    @invariant()
+    def events_tell_the_way(self) -> None:
+        """One event a transition, in order, and the deletion last."""
+        told: dict[str, list[str]] = {}
+        for each in self.service.events_after(0):
+            told.setdefault(each.job_name, []).append(each.type)
+        assert told.keys() == self.recordings.keys()
+        for name, types in told.items():
+            if name in self.deleted:
+                assert types.pop() == "job.deleted"
+                assert tuple(types) in set().union(*WAYS.values())
+            else:
+                assert tuple(types) in WAYS[self.service.get(name).status]
+
+    @invariant()
+    def deleted_jobs_are_gone(self) -> None:
+        """With their chunks, their transcripts and their recordings."""
+        with self.database.connect() as connection:
+            for table in ("chunks", "transcripts"):
+                names = set(connection.execute(text(f"SELECT job_name FROM {table}")).scalars())  # noqa: S608
+                assert not names & self.deleted.keys()
+        for name, key in self.deleted.items():
+            assert not (self.media / key).with_suffix("").exists()
+            assert name not in self.service_list()
+
+    @invariant()
+    def a_recognised_chunk_stays_as_it_is(self) -> None:
+        """It is neither recognised nor begun again."""
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                text('SELECT job_name, "index", attempts, recognised_at FROM chunks WHERE recognised_at IS NOT NULL')
+            ).all()
+        for name, index, *facts in rows:
+            assert self.recognised.setdefault((name, index), tuple(facts)) == tuple(facts)
+
+    def service_list(self) -> set[str]:
+        """Return the names of all jobs by the list."""
+        page = self.service.list(status=None, max_results=1000, next_token=None)
+        return {job.name for job in page.jobs}
+
+    def _queued(self) -> list[str]:
+        """Return the ids of all work that the durable engine was ever given."""
+        with self.database.connect() as connection:
+            return list(connection.execute(text("SELECT workflow_uuid FROM workflow_status ORDER BY 1")).scalars())
+
+    def _run(self, piece: str) -> None:
+        """Do what the durable engine does for a piece of work."""
+        name, _, index = piece.partition(":")
+        if index:
+            self.pipeline.recognise(name, int(index))
+        else:
+            self.pipeline.transcribe(name)
+
+    def _meanwhile(self, piece: str, what: str) -> None:
+        """Something happens to the job in hand; the worker's clock for dying stands still."""
+        left, self.statements_left = self.statements_left, None
+        name = piece.partition(":")[0]
+        if what == "cancel":
+            self.cancel(name)
+            self.what_has_ended_never_changes()
+        if what == "delete":
+            self.delete(name)
+        if what != "nothing":
+            self.in_flight.look()
+        self.statements_left = left
+
+    def _say(self, chunk: ChunkAudio) -> str:
+        """Say which chunk it is, after something else may have happened."""
+        self.decoder.meanwhile()
+        return f"chunk {chunk.index} of {chunk.duration:.2f} seconds"
+
+    def _count_statement(self, *_: object) -> None:
+        if self.statements_left is None:
+            return
+        if self.statements_left == 0:
+            raise Killed
+        self.statements_left -= 1
+
+    def _finish_everything(self) -> None:
+        """Run the queued work until each piece has returned; then nothing may be left to do, nor lie about."""
+        done: set[str] = set()
+        while waiting := set(self._queued()) - done:
+            for piece in sorted(waiting):
+                self._run(piece)
+            done |= waiting
+        self.what_has_ended_never_changes()
+        alive = self.recordings.keys() - self.deleted.keys()
+        assert self.ended.keys() >= alive
+        for name in alive:
+            job = self.ended[name]
+            if self.recordings[name] == RECORDINGS[0]:
+                assert job.status is JobStatus.FAILED
+            if job.status is JobStatus.COMPLETED:
+                assert job.text == expected_text(self.recordings[name])
+            else:
+                assert job.failure is not None
+                assert job.failure.code in {"cancelled", "media_damaged"}
+        for folder in ("work", "uploads"):
+            assert [path for path in (self.media / folder).rglob("*") if path.is_file()] == []
+
+
+@functools.cache
+def expected_text(data: bytes) -> str:
+    """Return what the engine says of a recording when nothing disturbs it."""
+    from batchscribe.workflow.cutting import cut
+
+    if data == RECORDINGS[0]:
+        return ""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "recording").write_bytes(data)
+    with (folder / "recording").open("rb") as media:
+        chunks = list(cut(NoiseAudio(media, lambda: None).blocks()))
+    shutil.rmtree(folder)
+    seconds = [len(chunk) / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ for chunk in chunks]
+    return " ".join(f"chunk {index} of {each:.2f} seconds" for index, each in enumerate(seconds))
+
+
+TestJobStates = JobStates.TestCase
+TestJobStates.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
