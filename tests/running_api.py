@@ -24,8 +24,8 @@ from batchscribe.domain.job import Failure, JobStatus
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
 from batchscribe.service import TranscriptionService
 from batchscribe.web.app import create_app
-from batchscribe.web.connection import FrontLimits
 from batchscribe.web.front import uvicorn_config
+from batchscribe.web.limits import FrontLimits
 
 #: The first bytes of a WAV recording; what follows is nobody's business until it is decoded.
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(range(256))

@@ -37,7 +37,8 @@ from batchscribe.workflow.dispatch import Dispatcher
 #: What a job name may look like; anything else is no job's name.
 JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
-ABANDONED_UPLOAD_SECONDS = 24 * 3600.0
+#: Younger leftovers of a crash are left to the next look: they may belong to another api that is about to take hold.
+ABANDONED_UPLOAD_SECONDS = 60.0
 
 CANCELLED = Failure(code=Cancelled.code, reason="Cancelled by request.")
 
@@ -85,7 +86,7 @@ class TranscriptionService:
         return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
-        """Remove what uploads left behind that were cut off by a crash a day ago or earlier."""
+        """Remove what uploads left behind that were cut off by a crash."""
         self._store.reclaim(ABANDONED_UPLOAD_SECONDS)
 
     def submit(

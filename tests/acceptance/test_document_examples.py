@@ -6,10 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import Clip, Server
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract.md"
@@ -29,7 +29,7 @@ def example(heading: str, language: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, clips: list[Clip]) -> Iterator[Path]:
+def folder(tmp_path: Path, clips: list[Clip]) -> Path:
     """Return a folder with an ``audio.mp3`` in it, as the examples expect; the bytes are FLAC, which is taken too."""
     shutil.copy(clips[0].path, tmp_path / "audio.mp3")
     return tmp_path

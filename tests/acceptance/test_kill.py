@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import sys
@@ -25,8 +26,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from batchscribe.storage.folder import FolderStore
+
 if TYPE_CHECKING:
-    from conftest import Server
+    from conftest import Clip, Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 
@@ -90,7 +93,7 @@ class Client:
             "Content-Type: audio/wav\r\n\r\n"
         )
         request = urllib.request.Request(  # noqa: S310 - our own server
-            f"{self.base_url}/transcribe-job",
+            f"{self.base_url}/transcribe-batch-async",
             data=head.encode() + self.recordings[index] + f"\r\n--{boundary}--\r\n".encode(),
             headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
         )
@@ -150,16 +153,20 @@ def find(server: Server, target: str) -> psutil.Process | None:
     supervisor = psutil.Process(server.process.pid)
     if target == ALL:
         return supervisor
-    marks = {"api": "api", "worker": "worker", "decoder": "batchscribe.decoding.forkserver"}
-    for process in supervisor.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            words = process.cmdline()
-            if target == "engine" and "batchscribe.engines.child" in words:
-                return process
-            if target == "decoder" and marks[target] in words and process.parent() != find(server, target="worker"):
-                continue
-            if target in marks and marks[target] in words:
-                return process
+    if target in {"api", "worker"}:
+        return child_with(supervisor, target)
+    worker = child_with(supervisor, "worker")
+    module = {"decoder": "batchscribe.decoding.forkserver", "engine": "batchscribe.engines.child"}[target]
+    return None if worker is None else child_with(worker, module)
+
+
+def child_with(parent: psutil.Process, word: str) -> psutil.Process | None:
+    """Return the child whose command line has a word."""
+    with suppress(psutil.NoSuchProcess):
+        for child in parent.children():
+            with suppress(psutil.NoSuchProcess):
+                if word in child.cmdline():
+                    return child
     return None
 
 
@@ -228,14 +235,23 @@ def check_everything(server: Server, client: Client, run: Run, undisturbed: list
     # A submission whose answer was cut off may have been accepted all the same; it is then a job like any other.
     assert events.keys() >= client.accepted.keys()
     assert {tuple(kinds) for kinds in events.values()} == {("job.queued", "job.started", "job.completed")}
-    files = [path for path in (server.data_dir / "media").rglob("*") if path.is_file()]
-    assert [path for path in files if path.parts[-2] == "uploads"] == cut_off_uploads(files)
-    assert [path for path in files if "work" in path.relative_to(server.data_dir).parts] == []
+    store = FolderStore(server.data_dir / "media", bucket="b", min_free_bytes=0)
+    # What an api or a worker was killed in the middle of writing is known to be nobody's, and goes.
+    store.reclaim(0.0)
+    for folder in ("uploads", "work"):
+        assert [path for path in (server.data_dir / "media" / folder).rglob("*") if path.is_file()] == []
 
 
-def cut_off_uploads(files: list[Path]) -> list[Path]:
-    """Return the uploads of which the api was killed; only a day later are they surely nobody's."""
-    return [path for path in files if path.parts[-2] == "uploads" and path.stat().st_mtime < time.time()]
+def check_engine_calls(log: str, data_dir: Path) -> Counter[tuple[str, int]]:
+    """Look, by what the worker wrote right before each call, how often each chunk was given to the engine."""
+    calls: Counter[tuple[str, int]] = Counter()
+    for name, index in re.findall(r"chunk goes to the engine job_name=(\S+) chunk=(\d+)", log):
+        calls[name, int(index)] += 1
+    final = recognised_chunks(data_dir)
+    assert calls.keys() == final.keys()
+    for chunk, (attempts, _) in final.items():
+        assert 1 <= calls[chunk] <= attempts, chunk
+    return calls
 
 
 def wait_until_idle(data_dir: Path) -> None:
@@ -248,3 +264,67 @@ def wait_until_idle(data_dir: Path) -> None:
                 return
         assert time.monotonic() < until, "work is left over"
         time.sleep(0.1)
+
+
+@pytest.mark.timeout(60 + 15 * KILLS)
+def test_whoever_is_killed_every_recording_is_transcribed_once(
+    start_server: Callable[..., Server], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Api, worker, decoder and the whole server, at random moments under load.
+
+    Every job that got its 201 ends COMPLETED with the words of an undisturbed run; no chunk that was recognised is
+    given to the engine again, which the chunks' rows at every kill and the worker's own log prove; each job has each of
+    its events once; nothing lies about.
+    """
+    chance = random.Random(SEED)
+    settings = {"scripted_real_time_factor": "0.01", "log_level": "DEBUG"}
+    server = start_server(**settings)
+    recordings = [noise(seconds, seed=number) for number, seconds in enumerate(LENGTHS)]
+    client = Client(base_url=server.base_url, recordings=recordings)
+    names = [client.submit(index) for index in range(len(recordings))]
+    undisturbed = [client.ended(name)["transcript"] for name in names]
+    assert len(set(undisturbed)) == len(recordings)
+
+    def restart() -> Server:
+        return start_server(server.data_dir, port=int(server.base_url.rpartition(":")[2]), **settings)
+
+    with client.busy():
+        last, run = kill_at_random(server, restart, targets=TARGETS, kills=KILLS, chance=chance)
+    check_everything(last, client, run, undisturbed)
+    final = recognised_chunks(last.data_dir)
+    log = capfd.readouterr().err
+    calls = check_engine_calls(log, last.data_dir)
+    # Unless work was really cut off and really kept, the run proved nothing.
+    assert run.in_hand > 0
+    assert run.recognised
+    print(
+        f"seed {SEED}: {run.kills.total()} kills {dict(run.kills)}, {run.in_hand} with a chunk in hand; "
+        f"{len(client.accepted)} jobs, {len(final)} chunks, {calls.total()} given to the engine, "
+        f"{sum(attempts > 1 for attempts, _ in final.values())} begun more than once"
+    )
+
+
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_killing_the_engine_that_listens_changes_no_word(
+    start_server: Callable[..., Server], clips: list[Clip]
+) -> None:
+    """The same with the real engine, whose child processes are killed too."""
+    chance = random.Random(SEED)
+    server = start_server(engine="local")
+    english = [clip.path for clip in clips if clip.language_code == "en-US"]
+    recordings = [speech(english[:2], silence_seconds=1), speech(english, silence_seconds=25)]
+    client = Client(base_url=server.base_url, recordings=recordings)
+    names = [client.submit(index) for index in range(len(recordings))]
+    undisturbed = [client.ended(name)["transcript"] for name in names]
+    assert all(undisturbed)
+
+    def restart() -> Server:
+        return start_server(server.data_dir, port=int(server.base_url.rpartition(":")[2]), engine="local")
+
+    with client.busy():
+        last, run = kill_at_random(
+            server, restart, targets=("engine", "engine", "worker"), kills=max(3, KILLS // 4), chance=chance
+        )
+    check_everything(last, client, run, undisturbed)
+    assert run.in_hand > 0
+    print(f"seed {SEED}: {run.kills.total()} kills {dict(run.kills)}, {len(client.accepted)} jobs")

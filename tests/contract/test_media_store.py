@@ -33,6 +33,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
     return made
 
 
+def crash_in_upload(folder: Path) -> None:
+    """Have another process begin an upload and die in it."""
+    program = (
+        "import os, sys; from pathlib import Path; from batchscribe.storage.folder import FolderStore\n"
+        "upload = FolderStore(Path(sys.argv[1]), bucket='b', min_free_bytes=0).begin_upload()\n"
+        "upload.write(b'cut off'); os._exit(9)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    crashed = subprocess.run([sys.executable, "-c", program, folder], check=False, env=environment)
+    assert crashed.returncode == 9
+
+
 def files_below(folder: Path) -> list[Path]:
     """Return every file below a folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -131,17 +143,15 @@ class TestMediaStore:
         assert store.keys_older_than("work/", 60.0) == []
         assert store.keys_older_than("nowhere/", 0.0) == []
 
-    def test_only_old_uploads_are_reclaimed(self, store: MediaStore) -> None:
-        """What a crash cut off goes; an upload on its way and every recording stay."""
+    def test_what_a_crash_cut_off_is_reclaimed(self, store: MediaStore, tmp_path: Path) -> None:
+        """An upload whose process is gone goes, once it is old enough; every recording stays."""
         store.put(KEY, b"recording")
-        abandoned = store.begin_upload()
-        abandoned.write(b"cut off")
+        crash_in_upload(tmp_path / "media")
         assert store.reclaim(60.0) == 0
         time.sleep(0.05)
         assert store.reclaim(0.01) == 1
         assert store.reclaim(0.0) == 0
         assert store.get(KEY) == b"recording"
-        abandoned.abort()
 
     def test_many_threads_may_store_at_once(self, store: MediaStore) -> None:
         """Even the folders that all of them need first are made without a clash."""
@@ -200,6 +210,16 @@ class TestFolderStore:
         path.symlink_to("/etc/passwd")
         with pytest.raises(OSError, match="symbolic link"):
             store.open(KEY)
+
+    def test_an_upload_on_its_way_is_never_reclaimed(self, tmp_path: Path) -> None:
+        """However slow it is, while its process lives it can be finished."""
+        store = folder_store(tmp_path / "media")
+        upload = store.begin_upload()
+        upload.write(b"slow")
+        time.sleep(0.02)
+        assert folder_store(tmp_path / "media").reclaim(0.01) == 0
+        upload.commit(KEY)
+        assert store.get(KEY) == b"slow"
 
     def test_uploads_are_refused_below_the_reserve(self, tmp_path: Path) -> None:
         """A disk that is nearly full takes no recordings, but work under way can go on."""

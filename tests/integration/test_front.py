@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from running_api import WAV, RunningApi, running_api
 
-from batchscribe.web.connection import FrontLimits
+from batchscribe.web.limits import FrontLimits
+from running_api import WAV, RunningApi, running_api
 
 LIMITS = FrontLimits(
     max_header_bytes=8 << 10,
@@ -55,9 +55,10 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def talk(api: RunningApi, *pieces: bytes) -> bytes:
-    """Send pieces and return all that the server says until it closes."""
+    """Send pieces, so that they arrive apart, and return all that the server says until it closes."""
     with api.connection() as connection:
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
+            time.sleep(0.05 if number else 0)
             connection.sendall(piece)
         return read_to_end(connection)
 
@@ -125,8 +126,7 @@ def test_trailers_and_chunk_extensions_are_limited_as_headers_are(api: RunningAp
     body = b"%x\r\n%s\r\n" % (len(FILE_PART), FILE_PART)
     trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (number, b"y" * 900) for number in range(12))
     assert refusal(talk(api, start + body, trailers))[0] == 431
-    extension = b"1;" + b"x" * 9000
-    assert refusal(talk(api, start, body, extension[:5000], extension[5000:]))[0] == 431
+    assert refusal(talk(api, start + body, b"1;" + b"x" * 5000, b"x" * 5000))[0] == 431
     assert api.unfinished_uploads() == []
 
 
@@ -235,6 +235,24 @@ def test_what_is_not_http_is_refused_in_the_contracts_shape(api: RunningApi) -> 
         400,
         "The request is not valid HTTP.",
     )
+
+
+def test_a_request_to_change_the_protocol_is_answered_in_this_one(api: RunningApi) -> None:
+    """With its body, as ``curl --http2`` and Java send it: whole or in pieces, alone or followed by another."""
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    body = FILE_PART + WAV + bytes(100_000) + b"\r\n--b--\r\n"
+    announced = FORM_HEADERS + upgrade + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    chunked = FORM_HEADERS + upgrade + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    bare = b"GET /health HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"
+    for request in (announced, chunked):
+        for cut in (1, len(request) - len(body) - 30, len(request) - len(body), len(request) - 5, len(request)):
+            said = talk(api, request[:cut], request[cut:] + bare + last)
+            assert said.startswith(b"HTTP/1.1 201 ")
+            assert said.count(b"HTTP/1.1 ") == 3
+            assert said.index(b"healthy") < said.index(b"Not Found")
+    said = talk(api, bare * 200 + last)
+    assert said.count(b"healthy") == 200
 
 
 def test_connections_over_the_cap_are_answered_503(api: RunningApi) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import requests
-from running_api import WAV, RunningApi, running_api
 
 from batchscribe.errors import StorageFull
 from batchscribe.web.uploads import FORM_OVERHEAD_BYTES
+from running_api import WAV, RunningApi, running_api
 
 SUBMIT = "/transcribe-batch-async"
 MAX_BYTES = 1 << 20
@@ -132,9 +132,7 @@ def test_a_body_that_is_no_plain_form_is_a_400(api: RunningApi, headers: dict[st
     assert code(post(api, data=FILE_PART + WAV + b"\r\n--b--\r\n", headers=headers)) == (400, "invalid_request")
 
 
-def test_a_full_disk_is_a_507_before_the_body_is_read(
-    api: RunningApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_a_507_before_the_body_is_read(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that fills up meanwhile is a 507 that leaves nothing."""
 
     def full(*_arguments: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import shutil
 import tempfile
 import threading
@@ -128,7 +129,7 @@ class JobStates(RuleBasedStateMachine):
         )
         self.recordings: dict[str, bytes] = {}
         self.deleted: dict[str, str] = {}
-        self.ended: dict[str, TranscriptionJob] = {}
+        self.ended: dict[str, tuple[TranscriptionJob, int]] = {}
         self.recognised: dict[tuple[str, int], tuple[Any, ...]] = {}
 
     def teardown(self) -> None:
@@ -196,13 +197,15 @@ class JobStates(RuleBasedStateMachine):
 
     @invariant()
     def what_has_ended_never_changes(self) -> None:
-        """Status, times, failure, text and progress of an ended job stay as they were."""
+        """Status, times, failure, text, progress and recognised chunks of an ended job stay as they were."""
         for name in self.recordings.keys() - self.deleted.keys():
             job = self.service.get(name)
-            if name in self.ended:
-                assert job == self.ended[name]
-            elif job.status.is_final:
-                self.ended[name] = job
+            if job.status.is_final:
+                with self.database.connect() as connection:
+                    query = text("SELECT count(*) FROM chunks WHERE job_name = :name AND recognised_at IS NOT NULL")
+                    recognised = connection.execute(query, {"name": name}).scalar_one()
+                assert self.ended.setdefault(name, (job, recognised)) == (job, recognised)
+            assert job.status.is_final is (name in self.ended)
 
     @invariant()
     def a_transcript_is_there_exactly_when_the_job_is_completed(self) -> None:
@@ -249,6 +252,14 @@ class JobStates(RuleBasedStateMachine):
         for name, index, *facts in rows:
             assert self.recognised.setdefault((name, index), tuple(facts)) == tuple(facts)
 
+    def run_all_work(self, job_name: str = "", *, chunks_first: bool = False) -> None:
+        """Run the queued work of a job, or of all, until each piece has returned."""
+        done: set[str] = set()
+        while waiting := {piece for piece in self._queued() if piece.startswith(job_name)} - done:
+            for piece in sorted(waiting, reverse=chunks_first):
+                self._run(piece)
+            done |= waiting
+
     def service_list(self) -> set[str]:
         """Return the names of all jobs by the list."""
         page = self.service.list(status=None, max_results=1000, next_token=None)
@@ -281,7 +292,13 @@ class JobStates(RuleBasedStateMachine):
         self.statements_left = left
 
     def _say(self, chunk: ChunkAudio) -> str:
-        """Say which chunk it is, after something else may have happened."""
+        """Say which chunk it is, after something else may have happened; it is never one that is recognised already."""
+        left, self.statements_left = self.statements_left, None
+        with self.database.connect() as connection:
+            query = text('SELECT recognised_at FROM chunks WHERE job_name = :name AND "index" = :index')
+            at = connection.execute(query, {"name": chunk.job_name, "index": chunk.index}).scalar_one()
+        assert at is None
+        self.statements_left = left
         self.decoder.meanwhile()
         return f"chunk {chunk.index} of {chunk.duration:.2f} seconds"
 
@@ -294,16 +311,12 @@ class JobStates(RuleBasedStateMachine):
 
     def _finish_everything(self) -> None:
         """Run the queued work until each piece has returned; then nothing may be left to do, nor lie about."""
-        done: set[str] = set()
-        while waiting := set(self._queued()) - done:
-            for piece in sorted(waiting):
-                self._run(piece)
-            done |= waiting
+        self.run_all_work()
         self.what_has_ended_never_changes()
         alive = self.recordings.keys() - self.deleted.keys()
         assert self.ended.keys() >= alive
         for name in alive:
-            job = self.ended[name]
+            job, _ = self.ended[name]
             if self.recordings[name] == RECORDINGS[0]:
                 assert job.status is JobStatus.FAILED
             if job.status is JobStatus.COMPLETED:
@@ -338,3 +351,31 @@ TestJobStates.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+def test_work_may_be_cut_off_before_every_single_statement() -> None:
+    """The worker dies before the first, the second, … the last statement of a job's way; the job gets there always."""
+    states = JobStates()
+    try:
+        # Each statement twice: whoever takes the work over may begin with the recording or with its chunks.
+        for turn in itertools.count():
+            statements, chunks_first = divmod(turn, 2)
+            name = states.submit(data=RECORDINGS[2])
+            states.statements_left = statements
+            try:
+                states.run_all_work(name)
+            except Killed:
+                has_died = True
+            else:
+                has_died = False
+            states.statements_left = None
+            states.a_recognised_chunk_stays_as_it_is()
+            states.a_transcript_is_there_exactly_when_the_job_is_completed()
+            states.run_all_work(name, chunks_first=bool(chunks_first))
+            assert states.service.get(name).status is JobStatus.COMPLETED
+            if not has_died:
+                break
+        states.events_tell_the_way()
+        assert statements > 30
+    finally:
+        states.teardown()

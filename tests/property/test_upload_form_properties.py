@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ def accept(*, file_name: str, head: bytes, language_code: str | None) -> Transcr
 def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
     """Cut a body at these places."""
     places = sorted({cut % (len(body) + 1) for cut in cuts} | {0, len(body)})
-    return [body[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [body[start:end] for start, end in pairwise(places)]
 
 
 @given(

@@ -63,7 +63,9 @@ def test_a_file_name_in_the_form_of_rfc_8187_is_read() -> None:
     assert read(lines)[1] == "café.wav"
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd.wav", "été 漢字.mp3", "a\u202e3pm.wav", "x" * 3000 + ".mp3", "a;b.wav"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd.wav", "été 漢字.mp3", "a\u202e3pm.wav", "x" * 3000 + ".mp3", "a;b.wav"]
+)
 def test_a_file_name_comes_through_as_it_was_sent(name: str) -> None:
     """It is text and nothing else: no path is ever made of it."""
     assert read(part("file", file_name=name) + END)[1] == name

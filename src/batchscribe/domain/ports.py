@@ -70,7 +70,10 @@ class MediaStore(Protocol):
         """Return the keys below ``prefix`` (which ends in ``/``), without extension, that were written longer ago."""
 
     def reclaim(self, older_than_seconds: float) -> int:
-        """Remove uploads that were never committed and are older than this; return how many."""
+        """Remove uploads that were never committed and are older than this; return how many.
+
+        The age keeps those apart that may still be on their way, where the store cannot tell them by other means.
+        """
 
 
 class DecodedAudio(Protocol):

@@ -7,8 +7,8 @@ equals the one whose job has been given the least audio so far, and is filled by
 
 A batch never takes more than its share, the waiting windows divided by the children. While many wait, batches are full;
 towards the end they grow smaller, so that no child still has eight windows to do when the others have none. Nor is a
-batch ever longer than about a minute of audio, for whoever comes meanwhile waits for its end: Whisper base needs 3 % less
-processor time for batches of eight than for batches of two, which is no reason to let anybody wait four times as long.
+batch ever longer than about a minute of audio, for whoever comes meanwhile waits for its end: Whisper base needs 3 %
+less processor time for batches of eight than of two, which is no reason to let anybody wait four times as long.
 """
 
 from __future__ import annotations

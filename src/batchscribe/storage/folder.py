@@ -149,10 +149,10 @@ class FolderUpload:
         """Make the recording durable under ``key`` and return its size in bytes."""
         os.fsync(self._descriptor)
         size_bytes = os.fstat(self._descriptor).st_size
-        self._close()
         path = self._store.path(key)
         self._store.make_folder(path.parent)
         self._path.rename(path)
+        self._close()
         # The rename must be on disk too.
         _sync_folder(path.parent)
         return size_bytes

@@ -13,41 +13,20 @@ uvicorn itself has no limit on headers and no deadline for a request to arrive. 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from batchscribe.web.envelope import SECURITY_HEADERS
-from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
+from batchscribe.web.envelope import error_answer_bytes
+from batchscribe.web.limits import FrontLimits
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontLimits:
-    """What one client, and all together, may cost."""
-
-    max_header_bytes: int = 32 << 10
-    max_headers: int = 100
-    max_connections: int = 12_000
-    #: Seconds from the connection, or from a request's first byte, to the end of its headers.
-    header_seconds: float = 10.0
-    #: Seconds that a connection may be idle between two requests.
-    idle_seconds: float = 65.0
-    #: A body must bring this many bytes a second, measured over each window.
-    min_body_bytes_per_second: int = 1 << 10
-    body_window_seconds: float = 30.0
-    #: Seconds in which a client that has fallen behind must have read most of what waits for it.
-    write_stall_seconds: float = 60.0
-    #: What is thrown away after an early answer before the connection is closed.
-    linger_seconds: float = 5.0
-    linger_bytes: int = 64 << 20
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -73,6 +52,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_bytes = 0
         self._is_in_body = False
+        #: While a parser reads headers that were read before.
+        self._is_led = False
         self._body_bytes = 0
         self._was_body_held_back = False
         #: Bytes since the last that were a body's: headers, trailers, chunk extensions.
@@ -84,7 +65,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin a connection, or refuse it where there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.max_connections:
-            transport.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, "service_unavailable", "Too many connections."))
+            transport.write(
+                error_answer_bytes(HTTPStatus.SERVICE_UNAVAILABLE, "service_unavailable", "Too many connections.")
+            )
             transport.close()
         else:
             self._await_headers()
@@ -106,7 +89,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
             return
         self._quiet_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._linger_timer is not None or self.transport.is_closing():
             return
         if self._quiet_bytes > self._limits.max_header_bytes:
@@ -116,18 +100,57 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._read_timer is None and self._quiet_bytes:
             self._await_headers()
 
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read, beyond any wish to change to another protocol: it is not granted."""
+        while data and self._linger_timer is None and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._resume_body()
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+            else:
+                return
+
+    def _resume_body(self) -> None:
+        """Go on with the body of a request that wished to change to another protocol, as ``curl --http2`` does.
+
+        The parser takes such a request for one without a body. So another parser is led to where the body begins.
+        """
+        framing = [header for header in self.headers if header[0] in {b"content-length", b"transfer-encoding"}]
+        if self._linger_timer is not None or framing in ([], [(b"content-length", b"0")]):
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_led = True
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
+        self._is_led = False
+        self._is_in_body = True
+        # The task that answers has not begun yet: it has not seen that the body was taken for finished.
+        self.cycle.more_body = True
+        self.cycle.message_event.clear()
+
     def on_message_begin(self) -> None:
         """Begin a request."""
+        if self._is_led:
+            return
         self._header_bytes = self._header_count = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the first line."""
+        if self._is_led:
+            return
         self._header_bytes += len(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer after the body."""
+        if self._is_led:
+            return
         self._header_bytes += len(name) + len(value) + 4
         self._header_count += 1
         if not self._has_too_large_headers:
@@ -137,7 +160,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request."""
-        if self._linger_timer is not None:
+        if self._is_led or self._linger_timer is not None:
             return
         if self._has_too_large_headers:
             self._refuse_headers()
@@ -243,7 +266,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.write(_answer(status, code, sentence))
+        self.transport.write(error_answer_bytes(status, code, sentence))
         self._linger()
 
     def _close_after_answer(self) -> None:
@@ -276,19 +299,3 @@ class _AnswerTransport:
     def is_closing(self) -> bool:
         """Whether the connection is closed or about to be."""
         return self.transport.is_closing()
-
-
-def _answer(status: HTTPStatus, code: str, sentence: str) -> bytes:
-    """Return a whole answer in the contract's shape, as bytes."""
-    body = json.dumps({"error": sentence}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-        (ERROR_CODE_HEADER.lower().encode(), code.encode()),
-        *SECURITY_HEADERS,
-    ]
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
-    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-    return STATUS_LINE[status] + lines + b"\r\n" + body

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from batchscribe.web.errors import error_answer
+from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS, error_answer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,3 +74,19 @@ class Envelope:
             sentence = f"Internal error. Reference: {reference}"
             answer = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", sentence)
             await answer(scope, watched_receive, watched_send)
+
+
+def error_answer_bytes(status: HTTPStatus, code: str, sentence: str) -> bytes:
+    """Return a whole answer in the contract's shape, for the front to send in the application's place."""
+    body = json.dumps({"error": sentence}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        (ERROR_CODE_HEADER.lower().encode(), code.encode()),
+        *SECURITY_HEADERS,
+    ]
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + lines + b"\r\n" + body

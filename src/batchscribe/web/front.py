@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
-from batchscribe.web.connection import FrontLimits, GuardedProtocol
+from batchscribe.web.connection import GuardedProtocol
+from batchscribe.web.limits import FrontLimits
 
 if TYPE_CHECKING:
     import asyncio

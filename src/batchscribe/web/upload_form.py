@@ -24,7 +24,9 @@ MAX_FIELD_BYTES = 64 << 10
 NO_FILE_PROVIDED = "No file provided"
 NO_FILE_SELECTED = "No file selected"
 
-_EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;\s]*)", re.I)
+_EXTENDED_FILE_NAME = re.compile(
+    r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;\s]*)", re.IGNORECASE
+)
 
 
 class SubmissionCheck(Protocol):

@@ -18,8 +18,10 @@ from batchscribe.workflow.dispatch import Dispatcher
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 600.0
-#: Uploads and recordings without a job are kept this long: a slow upload may still be on its way.
+#: Recordings without a job are kept this long: their submission may still be on its way.
 ORPHAN_AGE = timedelta(hours=24)
+#: Uploads that nobody holds, and working audio, are looked at when they are older than this.
+LEFTOVER_SECONDS = 60.0
 
 
 class Housekeeper:
@@ -42,7 +44,7 @@ class Housekeeper:
 
     def tidy(self) -> None:
         """Do one round."""
-        uploads = self._store.reclaim(ORPHAN_AGE.total_seconds())
+        uploads = self._store.reclaim(LEFTOVER_SECONDS)
         work = self._reclaim_work()
         media = self._reclaim_media()
         while self._dispatcher.forget_finished():
@@ -53,7 +55,7 @@ class Housekeeper:
 
     def _reclaim_work(self) -> int:
         """Remove the working audio of jobs that have ended or are gone."""
-        names = {PurePosixPath(key).parts[1] for key in self._store.keys_older_than("work/", 60.0)}
+        names = {PurePosixPath(key).parts[1] for key in self._store.keys_older_than("work/", LEFTOVER_SECONDS)}
         with self._database.connect() as connection:
             statuses = jobs.statuses(connection, sorted(names))
         ended = [name for name in names if name not in statuses or statuses[name].is_final]
