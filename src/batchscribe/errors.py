@@ -13,6 +13,7 @@ BatchScribeError
 │   ├── MediaNotFound               media_not_found
 │   ├── StorageFull                 storage_full
 │   └── ServiceUnavailable          service_unavailable
+│       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
 │   ├── MediaEmpty                  media_empty
 │   ├── MediaNotRecognised          media_not_recognised
@@ -116,6 +117,10 @@ class ServiceUnavailable(RequestRefused):
 
     code = "service_unavailable"
     retryable = True
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """The media store does not take or give bytes at present; work that needs it waits, whatever job it is for."""
 
 
 class RecordingFailed(BatchScribeError):

@@ -38,13 +38,14 @@ KILLS = int(os.environ.get("BATCHSCRIBE_KILLS", "12"))
 SEED = int(os.environ.get("BATCHSCRIBE_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 
 RATE_HERTZ = 8000
-#: Seconds of the recordings that are submitted, in turn: one chunk, two, three, and five.
-LENGTHS = (20, 200, 330, 600)
+#: Seconds of the recordings that are submitted, in turn: one chunk to four.
+LENGTHS = (20, 200, 330, 480)
 #: Jobs that are under way at any time, so that every kill hits somebody.
 JOBS_AT_ONCE = 4
 
 ALL = "supervisor"
-TARGETS = ("api", "worker", "decoder", ALL)
+#: The whole server less often, since it takes seconds to start.
+TARGETS = ("api", "worker", "decoder") * 2 + (ALL,)
 
 
 def noise(seconds: int, *, seed: int) -> bytes:
@@ -89,7 +90,7 @@ class Client:
         """Submit a recording and return the job's name. Raises OSError or HTTPException when nobody answers so."""
         boundary = "a-boundary-that-no-recording-has"
         head = (
-            f"--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"talk.wav\"\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n'
             "Content-Type: audio/wav\r\n\r\n"
         )
         request = urllib.request.Request(  # noqa: S310 - our own server
@@ -188,21 +189,40 @@ class Run:
     in_hand: int = 0
 
 
+def has_chunk_in_hand(data_dir: Path) -> bool:
+    """Whether a chunk is begun and not yet recognised."""
+    query = "SELECT count(*) FROM chunks WHERE attempts > 0 AND recognised_at IS NULL"
+    with closing(sqlite3.connect(f"file:{data_dir}/batchscribe.sqlite?mode=ro", uri=True, timeout=30)) as database:
+        return bool(database.execute(query).fetchone()[0])
+
+
+def wait_for_chunk_in_hand(data_dir: Path) -> None:
+    """Wait until a kill would hit somebody's work, but not for ever: it may be the worker that is being restarted."""
+    until = time.monotonic() + 10
+    while not has_chunk_in_hand(data_dir) and time.monotonic() < until:
+        time.sleep(0.02)
+
+
 def kill_at_random(
     server: Server, restart: Callable[[], Server], *, targets: tuple[str, ...], kills: int, chance: random.Random
 ) -> tuple[Server, Run]:
-    """Kill so many processes at random moments; a killed supervisor is started again. Return the last server."""
-    run = Run()
+    """Kill so many processes at random moments; a killed supervisor is started again. Return the last server.
+
+    Each target has its turn before one has a second.
+    """
+    run, waiting = Run(), list[str]()
     folder = server.data_dir
     while run.kills.total() < kills:
         time.sleep(chance.uniform(0.2, 2.0))
-        target = chance.choice(targets)
+        waiting = waiting or chance.sample(targets, len(targets))
+        target = waiting[-1]
+        if run.kills.total() % 2:
+            wait_for_chunk_in_hand(folder)
         victim = find(server, target)
         if victim is None:
             continue
-        with closing(sqlite3.connect(f"file:{folder}/batchscribe.sqlite?mode=ro", uri=True, timeout=30)) as database:
-            begun = database.execute("SELECT count(*) FROM chunks WHERE attempts > 0 AND recognised_at IS NULL")
-            run.in_hand += begun.fetchone()[0] > 0
+        waiting.pop()
+        run.in_hand += has_chunk_in_hand(folder)
         with suppress(psutil.NoSuchProcess):
             everybody = psutil.Process(server.process.pid).children(recursive=True)
             victim.send_signal(signal.SIGKILL)

@@ -412,7 +412,9 @@ class TestCost:
         """Return the statements that are run from here on, with what was bound."""
         seen: list[tuple[str, tuple[object, ...]]] = []
 
-        def note(_connection: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
+        def note(
+            _connection: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object
+        ) -> None:
             seen.append((statement, parameters))
 
         event.listen(database, "before_cursor_execute", note)

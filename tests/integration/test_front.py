@@ -22,7 +22,7 @@ LIMITS = FrontLimits(
     max_header_bytes=8 << 10,
     max_headers=20,
     max_connections=20,
-    header_seconds=0.6,
+    header_seconds=1.0,
     idle_seconds=1.0,
     min_body_bytes_per_second=1000,
     body_window_seconds=0.6,
@@ -127,7 +127,7 @@ def test_trailers_and_chunk_extensions_are_limited_as_headers_are(api: RunningAp
     trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (number, b"y" * 900) for number in range(12))
     assert refusal(talk(api, start + body, trailers))[0] == 431
     assert refusal(talk(api, start + body, b"1;" + b"x" * 5000, b"x" * 5000))[0] == 431
-    assert api.unfinished_uploads() == []
+    wait_for_no_uploads(api)
 
 
 def test_headers_that_come_byte_by_byte_are_cut_at_the_deadline(api: RunningApi) -> None:
@@ -137,7 +137,7 @@ def test_headers_that_come_byte_by_byte_are_cut_at_the_deadline(api: RunningApi)
         sender = threading.Thread(target=trickle, args=(connection, b"GET /health HTTP/1.1\r\n" * 5, 0.05))
         sender.start()
         said = read_to_end(connection)
-        assert 0.4 < time.monotonic() - began_at < 3
+        assert 0.8 < time.monotonic() - began_at < 4
         sender.join()
     assert refusal(said)[0] == 408
 
@@ -160,7 +160,7 @@ def test_an_idle_connection_is_kept_for_a_while_and_then_closed(api: RunningApi)
         for _ in range(3):
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"healthy" in connection.recv(65536)
-            time.sleep(0.7)
+            time.sleep(0.4)
         began_at = time.monotonic()
         assert read_to_end(connection) == b""
         assert time.monotonic() - began_at < 3
@@ -183,10 +183,10 @@ def test_a_body_that_comes_too_slowly_is_cut_and_leaves_nothing(api: RunningApi)
 def test_a_long_body_at_a_fair_rate_is_not_cut(api: RunningApi) -> None:
     """It may take many windows."""
     with api.connection() as connection:
-        body = FILE_PART + WAV + bytes(6000) + b"\r\n--b--\r\n"
+        body = FILE_PART + WAV + bytes(30_000) + b"\r\n--b--\r\n"
         connection.sendall(FORM_HEADERS + b"Content-Length: %d\r\n\r\n" % len(body))
-        for start in range(0, len(body), 200):
-            connection.sendall(body[start : start + 200])
+        for start in range(0, len(body), 1000):
+            connection.sendall(body[start : start + 1000])
             time.sleep(0.06)
         assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
 

@@ -347,9 +347,7 @@ class TestReadiness:
             assert all(each.is_ok for each in service.readiness().values())
         assert not service.readiness()["worker"].is_ok
 
-    def test_a_look_never_keeps_a_worker_from_starting(
-        self, service: TranscriptionService, settings: Settings
-    ) -> None:
+    def test_a_look_never_keeps_a_worker_from_starting(self, service: TranscriptionService, settings: Settings) -> None:
         """However often others look whether there is a worker, a worker that starts gets its lock."""
         stopped = threading.Event()
 

@@ -47,13 +47,14 @@ class Promises:
 class Checker:
     """Compares what the database says after each commit with what it said before."""
 
-    def __init__(self, promises: Promises) -> None:
+    def __init__(self, promises: Promises, uploads: dict[str, Recording], tolerated: set[str]) -> None:
+        """``uploads`` has the recording of every media key; ``tolerated`` are codes that the faults themselves explain."""
         self._promises = promises
+        self._uploads = uploads
+        self._tolerated = tolerated
         self._jobs: dict[str, sqlite3.Row] = {}
         self._chunks: dict[tuple[str, int], sqlite3.Row] = {}
         self._gone: set[str] = set()
-        #: The recording of each job by its media key, whether its 201 arrived or not.
-        self.uploads: dict[str, Recording] = {}
 
     def after_commit(self, raw: sqlite3.Connection) -> None:
         """Check every promise about what a commit may change."""
@@ -98,7 +99,7 @@ class Checker:
         _require(kept or (chunk["fragment"] is None and _ORDER[job["status"]] == 2), f"the fragment of {key} changed")
 
     def _check_transcript(self, job: sqlite3.Row, body: str) -> None:
-        recording = self.uploads[job["media_key"]]
+        recording = self._uploads[job["media_key"]]
         _require(body == undisturbed_transcript(recording), f"{job['name']} has another transcript than undisturbed")
 
     def at_rest(self, raw: sqlite3.Connection, queue: SimulatedQueue, store: SimulatedStore) -> None:
@@ -127,15 +128,12 @@ class Checker:
         if job["status"] == "COMPLETED":
             return
         foreseen = {"damaged": {"media_damaged"}, "poison": {"engine_crashed"}}.get(recording.kind, set())
-        foreseen |= self.mishaps.get(name, set())
+        foreseen |= self._tolerated
         if name in self._promises.asked_to_cancel:
             foreseen.add("cancelled")
         if name in self._promises.asked_to_delete:
             foreseen.add("media_missing")
         _require(code in foreseen, f"{name} ({recording.kind}) FAILED with {code}: {job['failure_reason']}")
-
-    #: Codes that a job may end with because of what was done to it.
-    mishaps: dict[str, set[str]] = {}
 
     def _check_events(self, raw: sqlite3.Connection) -> None:
         ways: dict[str, list[str]] = {}

@@ -107,11 +107,18 @@ class SimulatedDatabase:
             raise _lost()
 
 
+class _Memory(sqlite3.Connection):
+    """The database itself: SQLAlchemy closes what was in use when a greenlet is killed, but here all share it."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+
 _TEMPLATE: list[bytes] = []
 
 
 def _fresh_database() -> sqlite3.Connection:
-    raw = sqlite3.connect(":memory:", isolation_level="IMMEDIATE")
+    raw = sqlite3.connect(":memory:", isolation_level="IMMEDIATE", factory=_Memory)
     if not _TEMPLATE:
         engine = engine_over(raw)
         metadata.create_all(engine)
@@ -141,6 +148,8 @@ class SimulatedStore:
     def __init__(self, world: World) -> None:
         self._world = world
         self.objects: dict[str, tuple[bytes, float]] = {}
+        #: Every recording that was ever committed, by its whole key.
+        self.committed: dict[str, Recording] = {}
         self._uploads = 0
 
     def begin_upload(self) -> SimulatedUpload:
@@ -198,6 +207,10 @@ class SimulatedStore:
             self.delete(key)
         return len(old)
 
+    def recording_of(self, job_name: str) -> Recording:
+        """Return the recording that was uploaded for a job."""
+        return next(recording for key, recording in self.committed.items() if job_name in key)
+
     @contextmanager
     def _effect(self, label: str) -> Iterator[None]:
         world = self._world
@@ -235,6 +248,7 @@ class SimulatedUpload:
         with self._store._effect("commit"):
             self._store.objects[_plain(key)] = (self._data, self._world.now)
             self._store.objects.pop(self._key, None)
+            self._store.committed[key] = read_recording(self._data)
         return len(self._data)
 
     def abort(self) -> None:

@@ -61,9 +61,11 @@ class SimulatedService:
         self.world = World(seed, scenario.faults, strike)
         self.scenario = scenario
         self.promises = Promises()
-        self.checker = Checker(self.promises)
-        self.database = SimulatedDatabase(self.world, self._after_commit)
         self.store = SimulatedStore(self.world)
+        tolerated = {"decoder_crashed"} if scenario.faults.decoder_crash else set()
+        tolerated |= {"engine_crashed"} if scenario.faults.engine_crash else set()
+        self.checker = Checker(self.promises, self.store.committed, tolerated)
+        self.database = SimulatedDatabase(self.world, self._after_commit)
         self.queue = SimulatedQueue(self.world, self.database)
         self.workers: list[SimulatedWorker] = []
         self._apis: list[Process] = []
@@ -335,10 +337,8 @@ class SimulatedWorker:
 
     def _is_poison(self, chunk: ChunkAudio) -> bool:
         """Whether this chunk is the last of a poisonous recording."""
-        for recording in self._deployment.scenario.recordings:
-            if recording.kind == "poison" and recording.pcm().endswith(chunk.pcm[-320:]):
-                return chunk.start + chunk.duration > recording.seconds - 0.01
-        return False
+        recording = self._deployment.store.recording_of(chunk.job_name)
+        return recording.kind == "poison" and chunk.start + chunk.duration > recording.seconds - 0.01
 
 
 class _Tick:

@@ -93,9 +93,7 @@ def test_the_server_ends_in_peace_when_it_is_told_to(start_server: Callable[...,
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_second_server_over_the_same_folder_is_refused(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_a_second_server_over_the_same_folder_is_refused(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """It says why and ends, instead of starting a worker again and again."""
     server = start_server(tmp_path / "data")
     second = subprocess.run(

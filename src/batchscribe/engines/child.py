@@ -48,6 +48,7 @@ def main() -> None:
         except ModelUnavailable as error:
             send_frame(channel, {"unavailable": str(error)})
             return
+        ctypes.CDLL(None).malloc_trim(0)
         send_frame(channel, {"max_batch": recogniser.max_batch})
         while True:
             header, body = receive_frame(channel)

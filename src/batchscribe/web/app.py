@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from batchscribe import __version__
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.media import CONTENT_TYPES
 from batchscribe.errors import RequestRefused
@@ -80,7 +81,6 @@ def create_app(
     max_upload_bytes: int,
     upload_stall_seconds: float,
     sync_wait_seconds: float = SYNC_WAIT_SECONDS,
-    version: str = "0.1.0",
 ) -> FastAPI:
     """Return the ASGI application over a service.
 
@@ -89,7 +89,7 @@ def create_app(
     """
     app = FastAPI(
         title="BatchScribe",
-        version=version,
+        version=__version__,
         description="Asynchronous batch transcription: upload a recording, get a job name, read the transcript later.",
         docs_url=None,
         redoc_url=None,

@@ -1,13 +1,12 @@
 """One HTTP connection: uvicorn's protocol with limits and deadlines, so that no client can hold or fill the server.
 
-uvicorn itself has no limit on headers and no deadline for a request to arrive. Added here, by connection:
+Added to uvicorn, which has none of it:
 
 - a request's headers, with its first line and its trailers, are limited in bytes and number (431);
 - they must have arrived before a deadline, and a body must keep a least rate (408);
-- a client that does not read its answer is cut;
+- a client that does not read its answer is cut, and there are only so many connections (503);
 - after an answer that came before the request's end, what still arrives is thrown away for a while, so that a client
-  that only sends can finish, or stop, and read the answer (RFC 9112, section 9.6);
-- there are only so many connections (503).
+  that only sends can finish, or stop, and read the answer (RFC 9112, section 9.6).
 """
 
 from __future__ import annotations
@@ -217,8 +216,9 @@ class GuardedProtocol(HttpToolsProtocol):
         return self._header_bytes > limits.max_header_bytes or self._header_count > limits.max_headers
 
     def _refuse_headers(self) -> None:
+        limits = self._limits
         sentence = (
-            f"The request's headers are over {self._limits.max_header_bytes} bytes or {self._limits.max_headers}."
+            f"The request has more than {limits.max_headers} headers, or {limits.max_header_bytes} bytes of them."
         )
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", sentence)
 
@@ -243,8 +243,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_body(self) -> None:
         """Give up on a body that comes too slowly, unless it was we who held it back."""
         least_bytes = self._limits.min_body_bytes_per_second * self._limits.body_window_seconds
-        is_held_back = self._was_body_held_back or self.flow.read_paused
-        if is_held_back or self._body_bytes >= least_bytes:
+        if self._was_body_held_back or self.flow.read_paused or self._body_bytes >= least_bytes:
             self._await_body()
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request's body arrives too slowly.")
@@ -256,9 +255,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, code: str, sentence: str) -> None:
         """Answer in the application's place and close; the request at hand, if any, sees the client gone."""
+        cycle = self.cycle
         if self._linger_timer is not None:
             return
-        cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or not self._is_in_body:
                 # An answer is on its way; another cannot be put before it, nor into it.
@@ -297,5 +296,5 @@ class _AnswerTransport:
         self.transport.write(data)
 
     def is_closing(self) -> bool:
-        """Whether the connection is closed or about to be."""
+        """Whether it is closed, or about to be."""
         return self.transport.is_closing()

@@ -39,12 +39,9 @@ class JobRoutes:
         """Answer with a job as it is, or with ``wait`` as it is after something has happened to it."""
         # The read of one row is far cheaper than the way to another thread and back.
         job = self._service.get(request.path_params["job_name"])
-        if request.url.query and not job.status.is_final:
-            seconds = _wait_seconds(request)
-            if seconds:
-                job = await unless_client_leaves(request, self._after_change(job, seconds))
-        elif request.url.query:
-            _wait_seconds(request)
+        seconds = _wait_seconds(request) if request.scope["query_string"] else 0.0
+        if seconds and not job.status.is_final:
+            job = await unless_client_leaves(request, self._after_change(job, seconds))
         return JSONResponse(job_to_json(job))
 
     async def list(self, request: Request) -> Response:
