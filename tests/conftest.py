@@ -145,9 +145,7 @@ def running_server(data_dir: Path, *, port: int | None = None, **settings: str) 
     environment |= {"BATCHSCRIBE_DATA_DIR": str(data_dir), "BATCHSCRIBE_PORT": str(port)}
     environment |= {f"BATCHSCRIBE_{name.upper()}": value for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "batchscribe", "serve"], env=environment, start_new_session=True)
-    server = Server(
-        base_url=f"http://127.0.0.1:{port}", data_dir=data_dir, process=process, environment=environment
-    )
+    server = Server(base_url=f"http://127.0.0.1:{port}", data_dir=data_dir, process=process, environment=environment)
     try:
         wait_until_ready(server)
         yield server

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -71,10 +72,14 @@ def run_api(settings: Settings) -> None:
 
     _follow_supervisor(settings)
     prepare(settings)
+    _allow_many_connections()
     service = build_service(settings, build_database(settings))
     service.reclaim_uploads()
     app = create_app(
-        service, max_upload_bytes=settings.max_upload_bytes, upload_stall_seconds=settings.upload_stall_seconds
+        service,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_stall_seconds=settings.upload_stall_seconds,
+        reads_may_wait=settings.is_scale_out,
     )
     logger.info("listening on http://%s:%s", settings.host, settings.port)
     uvicorn.Server(uvicorn_config(app, host=settings.host, port=settings.port)).run()
@@ -120,7 +125,8 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         takeover.start()
     heartbeat.start()
     in_flight.start()
-    Housekeeper(database, store, dispatcher).start()
+    is_in_charge = takeover.is_janitor if settings.is_scale_out else lambda: True
+    Housekeeper(database, store, dispatcher, is_in_charge=is_in_charge).start()
     launch(
         Pipeline(
             database=database,
@@ -133,7 +139,10 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         ),
         database,
         executor_id=executor_id,
-        concurrency=Concurrency(recordings=16 * processes, chunks=4 * processes),
+        concurrency=Concurrency(
+            recordings=16 * processes, chunks=4 * processes, chunks_of_all=settings.max_running_chunks or None
+        ),
+        polling_seconds=settings.queue_polling_seconds,
     )
 
     def hand_back() -> None:
@@ -163,6 +172,13 @@ def local_transcriber(settings: Settings) -> Iterator[Transcribe]:
     finally:
         engine.close()
         decoder.close()
+
+
+def _allow_many_connections() -> None:
+    """Raise the number of files that this process may have open to what the system allows it."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _follow_supervisor(settings: Settings) -> None:

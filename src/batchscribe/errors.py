@@ -1,7 +1,7 @@
 """Every error that BatchScribe raises, in one tree.
 
 BatchScribeError
-├── RequestRefused              a client's request cannot be granted; answered now with a 4xx or 5xx of ``web/errors.py``
+├── RequestRefused              a request cannot be granted; answered now with a 4xx or 5xx of ``web/errors.py``
 │   ├── InvalidRequest              invalid_request
 │   ├── UnsupportedMediaFormat      unsupported_media_format
 │   ├── UnsupportedLanguage         unsupported_language
@@ -12,6 +12,8 @@ BatchScribeError
 │   ├── JobAlreadyEnded             job_already_ended
 │   ├── MediaNotFound               media_not_found
 │   ├── StorageFull                 storage_full
+│   ├── QueueFull                   queue_full
+│   ├── IdempotencyConflict         idempotency_conflict
 │   └── ServiceUnavailable          service_unavailable
 │       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
@@ -110,6 +112,20 @@ class StorageFull(RequestRefused):
     """Too little free space to accept an upload."""
 
     code = "storage_full"
+    retryable = True
+
+
+class QueueFull(RequestRefused):
+    """So many jobs wait that one more is not accepted."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class IdempotencyConflict(RequestRefused):
+    """The idempotency key was used for another recording or other fields."""
+
+    code = "idempotency_conflict"
 
 
 class ServiceUnavailable(RequestRefused):

@@ -125,7 +125,7 @@ def build_engine(settings: Settings) -> Engine:
 
 def build_service(settings: Settings, database: Database) -> TranscriptionService:
     """Build the door that the api opens; the database must be up to date."""
-    from batchscribe.service import TranscriptionService
+    from batchscribe.service import Terms, TranscriptionService
     from batchscribe.workflow.dispatch import Dispatcher
 
     return TranscriptionService(
@@ -133,6 +133,11 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
         store=build_store(settings),
         dispatcher=Dispatcher(database),
         capabilities=_capabilities(settings),
+        terms=Terms(
+            max_queued_jobs=settings.max_queued_jobs,
+            delete_after_seconds=settings.delete_after_seconds,
+            delete_media_after_seconds=settings.delete_media_after_seconds,
+        ),
         readiness_checks={
             "sandbox": lambda: _sandbox_readiness(settings),
             "worker": lambda: _worker_readiness(database),

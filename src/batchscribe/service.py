@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs
 from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
 from batchscribe.domain.media import MediaFormat, choose_format, extension_of
-from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
+from batchscribe.domain.submission import Idempotency, Submission, read_submission
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import (
     Cancelled,
+    IdempotencyConflict,
     JobAlreadyEnded,
     JobNotFinished,
     JobNotFound,
     MediaMissing,
     MediaNotFound,
+    QueueFull,
     ServiceUnavailable,
     StorageFull,
+    StoreUnavailable,
     UnsupportedLanguage,
     UnsupportedMediaFormat,
 )
 from batchscribe.workflow.dispatch import Dispatcher
+
+#: How long the answer to "is the queue full?" is good for.
+QUEUE_LOOK_SECONDS = 1.0
 
 #: What a job name may look like; anything else is no job's name.
 JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
@@ -41,6 +50,17 @@ JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
 ABANDONED_UPLOAD_SECONDS = 60.0
 
 CANCELLED = Failure(code=Cancelled.code, reason="Cancelled by request.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the operator grants every job."""
+
+    #: As many jobs may wait; one more is refused.
+    max_queued_jobs: int = 100_000
+    #: Seconds from a job's end until it, or its recording alone, is deleted, unless the caller says; None means never.
+    delete_after_seconds: int | None = None
+    delete_media_after_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,7 @@ class TranscriptionService:
         store: MediaStore,
         dispatcher: Dispatcher,
         capabilities: Capabilities,
+        terms: Terms | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
     ) -> None:
         """Use these parts; ``readiness_checks`` are asked by :meth:`readiness` beside the database and the store."""
@@ -68,50 +89,72 @@ class TranscriptionService:
         self._store = store
         self._dispatcher = dispatcher
         self._capabilities = capabilities
+        self._terms = terms or Terms()
+        self._queue_seen: tuple[float, bool] = (-1.0, False)
         self._readiness_checks = readiness_checks or {}
 
-    def check_submission(self, *, file_name: str, head: bytes, language_code: str | None) -> TranscriptionOptions:
-        """Return what a submission asks for. Raises UnsupportedMediaFormat or UnsupportedLanguage.
+    def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+        """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
-        ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough).
+        ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
+        the form's other fields.
         """
         self._choose_format(file_name, head)
-        code = canonical_code(language_code or DEFAULT_LANGUAGE_CODE)
+        submission = read_submission(fields)
+        code = submission.options.language_code
         if code not in self._capabilities.language_codes:
             raise UnsupportedLanguage(f"The engine cannot recognise the language {code}.")
-        return TranscriptionOptions(language_code=code)
+        return submission
 
     def begin_upload(self) -> Upload:
-        """Start taking in a recording. Raises StorageFull."""
-        return self._store.begin_upload()
+        """Start taking in a recording. Raises StorageFull, QueueFull, ServiceUnavailable."""
+        self._check_queue()
+        with _store_errors_are_said():
+            return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
         """Remove what uploads left behind that were cut off by a crash."""
         self._store.reclaim(ABANDONED_UPLOAD_SECONDS)
 
     def submit(
-        self, upload: Upload, *, file_name: str, head: bytes, options: TranscriptionOptions, upload_seconds: float
+        self,
+        upload: Upload,
+        *,
+        file_name: str,
+        head: bytes,
+        submission: Submission,
+        upload_seconds: float,
+        idempotency: Idempotency | None = None,
     ) -> TranscriptionJob:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
-        Raises UnsupportedMediaFormat; ServiceUnavailable when the store or the database does not take it (nothing is
-        kept then).
+        With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
+        Raises UnsupportedMediaFormat; IdempotencyConflict; ServiceUnavailable when the store or the database does not
+        take it (nothing is kept then).
         """
         media_format = self._choose_format(file_name, head)
+        if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
+            return earlier
         now = datetime.now(UTC)
         name = new_job_name()
         key = media_key(name, media_format.value, now)
         try:
-            size_bytes = upload.commit(key)
-        except OSError as error:
+            with _store_errors_are_said():
+                size_bytes = upload.commit(key)
+        except ServiceUnavailable:
             # It may have its name already, but perhaps not on disk; a store that is broken may not delete either.
-            with suppress(OSError):
+            with suppress(OSError, StoreUnavailable):
                 self._store.delete(key)
-            raise ServiceUnavailable("The recording could not be stored. Try again in a moment.") from error
+            raise
         job = TranscriptionJob(
             name=name,
             status=JobStatus.QUEUED,
-            options=options,
+            options=submission.options,
+            priority=submission.priority,
+            delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
+            delete_media_after_seconds=_first_given(
+                submission.delete_media_after_seconds, self._terms.delete_media_after_seconds
+            ),
             media_key=key,
             media_format=media_format,
             media_size_bytes=size_bytes,
@@ -122,7 +165,17 @@ class TranscriptionService:
         try:
             with self._database.begin() as connection:
                 jobs.add_job(connection, job)
-                self._dispatcher.enqueue_recording(connection, name, size_bytes=size_bytes)
+                if idempotency is not None:
+                    idempotency_keys.remember(connection, idempotency, name, at=now)
+                self._dispatcher.enqueue_recording(
+                    connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes
+                )
+        except IntegrityError as error:
+            # Another submission with this key was faster, in the moment since we looked.
+            self._store.delete(key)
+            if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
+                raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
+            return earlier
         except SQLAlchemyError as error:
             # A commit may have happened although it was reported as failed: only a job that is not there is undone.
             if not self._is_stored(name):
@@ -134,7 +187,7 @@ class TranscriptionService:
         """Return a job, with its text when it is COMPLETED. Raises JobNotFound."""
         if not JOB_NAME_PATTERN.fullmatch(job_name):
             raise _not_found(job_name)
-        with self._database.connect() as connection:
+        with self._reading() as connection:
             job = jobs.find_job(connection, job_name, with_text=True)
         if job is None:
             raise _not_found(job_name)
@@ -142,13 +195,13 @@ class TranscriptionService:
 
     def list(self, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
         """Return one page of jobs, latest first. Raises InvalidRequest for a token that is not ours."""
-        with self._database.connect() as connection:
+        with self._reading() as connection:
             return jobs.list_jobs(connection, status=status, max_results=max_results, next_token=next_token)
 
     def cancel(self, job_name: str) -> TranscriptionJob:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
         self.get(job_name)
-        with self._database.begin() as connection:
+        with self._writing() as connection:
             is_cancelled = jobs.move_job(
                 connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED
             )
@@ -161,7 +214,7 @@ class TranscriptionService:
     def delete(self, job_name: str) -> None:
         """Remove a job with its recording and transcript, whatever its status. Raises JobNotFound."""
         job = self.get(job_name)
-        with self._database.begin() as connection:
+        with self._writing() as connection:
             is_deleted = jobs.delete_job(connection, job_name, at=datetime.now(UTC))
         if not is_deleted:
             raise _not_found(job_name)
@@ -171,7 +224,7 @@ class TranscriptionService:
     def transcript(self, job_name: str) -> Transcript:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
         job = self.get(job_name)
-        with self._database.connect() as connection:
+        with self._reading() as connection:
             transcript = jobs.find_transcript(connection, job_name)
         if transcript is None:
             if job.failure is not None:
@@ -189,12 +242,12 @@ class TranscriptionService:
 
     def latest_event_id(self) -> int:
         """Return the id of the last event."""
-        with self._database.connect() as connection:
+        with self._reading() as connection:
             return jobs.latest_event_id(connection)
 
     def events_after(self, event_id: int) -> Sequence[JobEvent]:
         """Return the events after this id, in order."""
-        with self._database.connect() as connection:
+        with self._reading() as connection:
             return jobs.events_after(connection, event_id)
 
     def readiness(self) -> dict[str, Readiness]:
@@ -217,6 +270,50 @@ class TranscriptionService:
             return Readiness(is_ok=False, sentence=f"The media store takes no uploads: {error}")
         return Readiness(is_ok=True, sentence="The media store can be written.")
 
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Read from the database. Raises ServiceUnavailable where it does not answer."""
+        try:
+            with self._database.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Write to the database in one transaction. Raises ServiceUnavailable where it does not answer."""
+        try:
+            with self._database.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
+
+    def _check_queue(self) -> None:
+        """Raise QueueFull where too many jobs wait. The database is asked once a second at the most."""
+        now = time.monotonic()
+        seen_at, is_full = self._queue_seen
+        if now - seen_at > QUEUE_LOOK_SECONDS or is_full:
+            with self._reading() as connection:
+                most = self._terms.max_queued_jobs
+                is_full = jobs.count_queued(connection, most) >= most
+            self._queue_seen = (now, is_full)
+        if is_full:
+            raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
+
+    def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
+        """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
+        with self._reading() as connection:
+            found = idempotency_keys.find(connection, idempotency.key, at=datetime.now(UTC))
+            if found is None:
+                return None
+            fingerprint, job_name = found
+            if fingerprint != idempotency.fingerprint:
+                raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
+            job = jobs.find_job(connection, job_name)
+        if job is None:
+            raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
+        return job
+
     def _is_stored(self, job_name: str) -> bool:
         """Whether a job is in the database. Raises ServiceUnavailable where that cannot be told."""
         try:
@@ -237,3 +334,16 @@ class TranscriptionService:
 
 def _not_found(job_name: str) -> JobNotFound:
     return JobNotFound(f"Job not found: {job_name}")
+
+
+def _first_given(asked: int | None, granted: int | None) -> int | None:
+    return granted if asked is None else asked
+
+
+@contextmanager
+def _store_errors_are_said() -> Iterator[None]:
+    """Raise ServiceUnavailable where the media store fails."""
+    try:
+        yield
+    except (OSError, StoreUnavailable) as error:
+        raise ServiceUnavailable("The recording could not be stored. Try again in a moment.") from error

@@ -53,6 +53,19 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest recording that is accepted.")
     max_media_seconds: float = Field(default=4 * 3600.0, gt=0, description="Longest recording that is transcribed.")
     min_free_bytes: int = Field(default=1_000_000_000, ge=0, description="Free space below which uploads are refused.")
+    max_queued_jobs: int = Field(default=100_000, ge=1, description="Waiting jobs above which uploads are refused.")
+    max_running_chunks: int = Field(
+        default=0, ge=0, description="Chunks that all workers together recognise at once; 0 means no limit."
+    )
+    queue_polling_seconds: float = Field(
+        default=0.05, ge=0.01, le=10, description="How often a worker looks for work; raise it with many workers."
+    )
+    delete_after_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds from a job's end until it is deleted; unset means never."
+    )
+    delete_media_after_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds from a job's end until its recording is deleted; unset means never."
+    )
     upload_stall_seconds: float = Field(default=30.0, gt=0, description="Silence after which an upload is cut.")
     scripted_real_time_factor: float = Field(
         default=0.0, ge=0, description="Seconds that the scripted engine takes for each second of audio."
@@ -108,7 +121,8 @@ class Settings(BaseSettings):
 
 def to_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables that :func:`load` reads back the same."""
-    return {PREFIX + name.upper(): str(value) for name, value in settings.model_dump(mode="json").items()}
+    values = settings.model_dump(mode="json", exclude_none=True)
+    return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
 def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, checked by the model

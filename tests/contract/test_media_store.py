@@ -262,7 +262,8 @@ class TestFolderStore:
         )
         trace = tmp_path / "trace"
         wanted = "trace=openat,fsync,rename,renameat,renameat2,mkdir,mkdirat,write"
-        command = ["strace", "-f", "-y", "-e", wanted, "-o", trace, sys.executable, "-c", program, tmp_path / "media"]
+        options = ["-f", "-y", "-e", wanted, "-o", str(trace)]
+        command = ["strace", *options, sys.executable, "-c", program, str(tmp_path / "media")]
         traced = subprocess.run(
             command, check=False, capture_output=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         )

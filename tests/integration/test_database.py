@@ -291,7 +291,8 @@ class TestList:
             stored = [make_job(created_at=BEGINNING + timedelta(microseconds=number // 7)) for number in range(50)]
             for job in stored:
                 jobs.add_job(connection, job)
-        seen, token, arrived = [], None, 0
+        seen: list[TranscriptionJob] = []
+        token, arrived = None, 0
         while True:
             with database.begin() as connection:
                 page = jobs.list_jobs(connection, status=status, max_results=6, next_token=token)

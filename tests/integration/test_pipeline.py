@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -15,23 +16,30 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Engine, text
 
-from batchscribe import app
+from batchscribe import parts
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.ports import ChunkAudio
+from batchscribe.domain.submission import Submission
+from batchscribe.engines.scripted import Act, ScriptedEngine
 from batchscribe.errors import JobNotFound
 from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings, load, to_environment
+from batchscribe.workflow import runtime
+from batchscribe.workflow.dispatch import Dispatcher
+from batchscribe.workflow.in_flight import InFlight
+from batchscribe.workflow.pipeline import Pipeline
 
 RATE_HERTZ = 8000
 
 
 def wav(seconds: float, *, seed: int = 1) -> bytes:
     """Return a recording of noise that is different for each seed."""
-    block = random.Random(seed).randbytes(2 * RATE_HERTZ)
+    block = random.Random(seed).randbytes(2 * RATE_HERTZ)  # noqa: S311 - noise
     file = BytesIO()
     with wave.open(file, "wb") as recording:
         recording.setparams((1, 2, RATE_HERTZ, 0, "NONE", ""))
@@ -62,7 +70,7 @@ class Works:
         try:
             upload.write(data)
             return self.service.submit(
-                upload, file_name=file_name, head=data[:64], options=TranscriptionOptions(), upload_seconds=0.1
+                upload, file_name=file_name, head=data[:64], submission=Submission(), upload_seconds=0.1
             )
         finally:
             upload.abort()
@@ -110,9 +118,9 @@ def works(tmp_path: Path) -> Iterator[Works]:
     """Return a data folder that is ready; every worker that was started over it is ended."""
     settings = load(data_dir=tmp_path / "data", engine="scripted", min_free_bytes=0, log_level="WARNING")
     settings.data_dir.mkdir()
-    app.upgrade_database(settings)
+    parts.upgrade_database(settings)
     database = connect(settings.effective_database_url)
-    made = Works(settings=settings, database=database, service=app.build_service(settings, database))
+    made = Works(settings=settings, database=database, service=parts.build_service(settings, database))
     yield made
     for worker in made.workers:
         worker.kill()
@@ -151,7 +159,7 @@ def test_recordings_become_transcripts(works: Works) -> None:
 def test_a_recording_that_cannot_be_transcribed_fails_with_its_reason(works: Works) -> None:
     """Empty, damaged, without a sound, no longer there: each has its code, and the worker goes on."""
     gone = works.submit(wav(1))
-    app.build_store(works.settings).delete(gone.media_key)
+    parts.build_store(works.settings).delete(gone.media_key)
     expected = {
         works.submit(b"").name: "media_empty",
         works.submit(b"RIFF\xff\xff\xff\xffWAVEjunk" + bytes(100)).name: "media_damaged",
@@ -284,3 +292,94 @@ def test_a_worker_ends_when_it_is_told_to_and_its_work_waits(works: Works) -> No
     assert works.service.get(name).status is JobStatus.IN_PROGRESS
     works.start_worker()
     assert works.ended(name).status is JobStatus.COMPLETED
+
+
+def test_a_recording_survives_the_decoder_that_read_it(works: Works) -> None:
+    """The process that starts decoders is killed while a recording is read: it is read again."""
+    worker = works.start_worker()
+    name = works.submit(wav(3600)).name
+    until(lambda: works.recognised_chunks(name) > 0)
+    servers = [each for each in psutil.Process(worker.pid).children() if "forkserver" in " ".join(each.cmdline())]
+    with works.database.connect() as connection:
+        assert connection.execute(text("SELECT chunk_count FROM transcription_jobs")).scalar_one() is None
+    for server in servers:
+        server.kill()
+    job = works.ended(name)
+    assert len(servers) == 1
+    assert job.status is JobStatus.COMPLETED, job.failure
+    assert job.media_duration == pytest.approx(3600.0)
+
+
+class TestTryingAgain:
+    """What the durable engine's side does about work that fails, in this process and without its waits."""
+
+    @pytest.fixture(autouse=True)
+    def _without_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runtime, "FIRST_WAIT_SECONDS", 0.001)
+        monkeypatch.setattr(runtime, "STORE_FAILURE_SECONDS", 0.05)
+
+    def attempts_of(self, works: Works, name: str, decide: Callable[[ChunkAudio], Act]) -> int:
+        """Do a job's work with an engine that behaves so; return how often the chunk was begun."""
+        decoder, dispatcher = parts.build_decoder(works.settings), Dispatcher(works.database)
+        pipeline = Pipeline(
+            database=works.database,
+            store=parts.build_store(works.settings),
+            decoder=decoder,
+            engine=ScriptedEngine(decide=decide),
+            dispatcher=dispatcher,
+            in_flight=InFlight(works.database),
+        )
+        runtime._until_done(pipeline, name, lambda: pipeline.transcribe(name))
+        decoder.close()
+        dispatcher.close()
+        with works.database.connect() as connection:
+            count: int = connection.execute(text("SELECT attempts FROM chunks")).scalar_one()
+            return count
+
+    def test_an_engine_that_crashes_is_given_the_chunk_again(self, works: Works) -> None:
+        """Twice is forgiven: another process may have taken all memory."""
+        acts = [Act.CRASH, Act.CRASH, Act.SPEAK]
+        name = works.submit(wav(1)).name
+        assert self.attempts_of(works, name, lambda _: acts.pop(0)) == 3
+        assert works.service.get(name).status is JobStatus.COMPLETED
+
+    def test_an_engine_that_always_crashes_fails_the_job(self, works: Works) -> None:
+        """With the crash's own code, and nothing left over."""
+        job = works.submit(wav(1))
+        assert self.attempts_of(works, job.name, lambda _: Act.CRASH) == runtime.ATTEMPTS
+        failure = works.service.get(job.name).failure
+        assert failure is not None
+        assert failure.code == "engine_crashed"
+        assert works.files() == [job.media_key.removesuffix(".wav")]
+
+    def test_what_nobody_foresaw_fails_the_job_in_the_end(self, works: Works) -> None:
+        """Without a word of the error to the client, who can do nothing about it."""
+        secret = "/srv/secret"
+
+        def decide(_: ChunkAudio) -> Act:
+            raise RuntimeError(secret)
+
+        name = works.submit(wav(1)).name
+        assert self.attempts_of(works, name, decide) == runtime.ATTEMPTS
+        failure = works.service.get(name).failure
+        assert failure == runtime.INTERNAL_ERROR
+        assert secret not in failure.reason
+
+    def test_a_failure_that_cannot_be_stored_is_stored_later(self, works: Works) -> None:
+        """No job stays IN_PROGRESS for ever because the database did not answer at the wrong moment."""
+        name = works.submit(wav(1)).name
+        with works.database.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER broken BEFORE UPDATE OF status ON transcription_jobs WHEN new.status = 'FAILED'"
+                " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+
+        def repair() -> None:
+            with works.database.begin() as connection:
+                connection.exec_driver_sql("DROP TRIGGER broken")
+
+        repairing = threading.Timer(1.0, repair)
+        repairing.start()
+        self.attempts_of(works, name, lambda _: Act.CRASH)
+        repairing.join()
+        assert works.service.get(name).status is JobStatus.FAILED

@@ -6,21 +6,23 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, text
 
-from batchscribe import app
-from batchscribe.database import chunks, jobs
+from batchscribe import app, parts
+from batchscribe.database import chunks, jobs, workers
 from batchscribe.database.chunks import Chunk
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob, work_prefix
 from batchscribe.domain.media import MediaFormat
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.submission import Submission
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import (
+    ConfigurationError,
     InvalidRequest,
     JobAlreadyEnded,
     JobNotFinished,
@@ -34,7 +36,7 @@ from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings, load
 
 MP3_HEAD = b"ID3\x04" + bytes(60)
-OPTIONS = TranscriptionOptions()
+SUBMISSION = Submission()
 NOW = datetime(2026, 2, 5, 10, 30, tzinfo=UTC)
 TRANSCRIPT = Transcript(language_code="en-US", duration=1.0, segments=())
 
@@ -44,7 +46,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a data folder once: the migrations take longer than most tests here."""
     folder = tmp_path_factory.mktemp("prepared") / "data"
     folder.mkdir()
-    app.upgrade_database(load(data_dir=folder))
+    parts.upgrade_database(load(data_dir=folder))
     return folder
 
 
@@ -66,7 +68,7 @@ def database(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture
 def service(settings: Settings, database: Engine) -> TranscriptionService:
     """Return the door as the api opens it; nobody works behind it."""
-    return app.build_service(settings, database)
+    return parts.build_service(settings, database)
 
 
 def submit(service: TranscriptionService, data: bytes = MP3_HEAD) -> TranscriptionJob:
@@ -74,7 +76,7 @@ def submit(service: TranscriptionService, data: bytes = MP3_HEAD) -> Transcripti
     upload = service.begin_upload()
     try:
         upload.write(data)
-        return service.submit(upload, file_name="talk.mp3", head=data[:64], options=OPTIONS, upload_seconds=0.5)
+        return service.submit(upload, file_name="talk.mp3", head=data[:64], submission=SUBMISSION, upload_seconds=0.5)
     finally:
         upload.abort()
 
@@ -100,7 +102,7 @@ def bring_to(database: Engine, settings: Settings, job_name: str, status: JobSta
         key = f"{work_prefix(job_name)}0.pcm"
         chunk = Chunk(job_name=job_name, index=0, start=0.0, duration=1.0, audio_key=key, is_recognised=False)
         chunks.add_chunk(connection, chunk)
-        app.build_store(settings).put(key, b"pcm")
+        parts.build_store(settings).put(key, b"pcm")
         if status.is_final:
             jobs.move_job(connection, job_name, status, at=NOW)
         if status is JobStatus.COMPLETED:
@@ -201,8 +203,8 @@ class TestSubmit:
         dispatcher = Dispatcher(database)
         for _ in range(2):
             with database.begin() as connection:
-                dispatcher.enqueue_recording(connection, job.name, size_bytes=1)
-                dispatcher.enqueue_chunk(connection, job.name, 0)
+                dispatcher.enqueue_recording(connection, job.name, priority_rank=1, size_bytes=1)
+                dispatcher.enqueue_chunk(connection, job.name, 0, priority_rank=1)
         assert rows(database, "workflow_status") == 2
         dispatcher.close()
         assert settings.sqlite_path.exists()
@@ -215,23 +217,24 @@ class TestRefusals:
     def test_other_formats_are_refused(self, service: TranscriptionService, file_name: str) -> None:
         """Neither the name nor the bytes are a supported recording's."""
         with pytest.raises(UnsupportedMediaFormat, match="Supported formats: mp3, mp4, wav, flac, ogg, amr, webm, m4a"):
-            service.check_submission(file_name=file_name, head=b"plain text", language_code="en-US")
+            service.check_submission(file_name=file_name, head=b"plain text", fields={"language_code": "en-US"})
 
     def test_the_bytes_win_over_the_name(self, service: TranscriptionService) -> None:
         """A recording with a wrong name is a recording."""
-        assert service.check_submission(file_name="talk.txt", head=MP3_HEAD, language_code=None) == OPTIONS
+        assert service.check_submission(file_name="talk.txt", head=MP3_HEAD, fields={}) == SUBMISSION
 
     @pytest.mark.parametrize("code", ["xx-XX", "english please", "-"])
     def test_unknown_languages_are_refused(self, service: TranscriptionService, code: str) -> None:
         """With an error that names the language."""
         with pytest.raises((UnsupportedLanguage, InvalidRequest)):
-            service.check_submission(file_name="talk.mp3", head=MP3_HEAD, language_code=code)
+            service.check_submission(file_name="talk.mp3", head=MP3_HEAD, fields={"language_code": code})
 
     @pytest.mark.parametrize("code", [None, "", "en-US", "en-us"])
     def test_a_language_is_written_the_one_way(self, service: TranscriptionService, code: str | None) -> None:
         """Whatever the case, and American English where none is given."""
-        options = service.check_submission(file_name="talk.mp3", head=MP3_HEAD, language_code=code)
-        assert options.language_code == "en-US"
+        fields: dict[str, str] = {} if code is None else {"language_code": code}
+        submission = service.check_submission(file_name="talk.mp3", head=MP3_HEAD, fields=fields)
+        assert submission.options.language_code == "en-US"
 
     @pytest.mark.parametrize(
         "ask",
@@ -329,7 +332,7 @@ class TestCancelAndDelete:
     ) -> None:
         """The job itself still answers."""
         job = submit(service)
-        app.build_store(settings).delete(job.media_key)
+        parts.build_store(settings).delete(job.media_key)
         with pytest.raises(MediaNotFound):
             service.open_media(job.name)
         assert service.get(job.name) == job
@@ -338,38 +341,31 @@ class TestCancelAndDelete:
 class TestReadiness:
     """Whether every part can do its work."""
 
-    def test_it_says_which_part_cannot(self, service: TranscriptionService, settings: Settings) -> None:
+    def test_it_says_which_part_cannot(self, service: TranscriptionService, database: Engine) -> None:
         """Without a worker jobs wait; with one they do not."""
         readiness = service.readiness()
         assert {name for name, each in readiness.items() if not each.is_ok} == {"worker"}
         assert set(readiness) == {"database", "storage", "sandbox", "worker"}
-        with app._only_worker(settings):
-            assert all(each.is_ok for each in service.readiness().values())
+        with database.begin() as connection:
+            workers.beat(connection, "local", host="here", pid=1)
+        assert all(each.is_ok for each in service.readiness().values())
+        with database.begin() as connection:
+            workers.forget(connection, "local")
         assert not service.readiness()["worker"].is_ok
 
-    def test_a_look_never_keeps_a_worker_from_starting(self, service: TranscriptionService, settings: Settings) -> None:
-        """However often others look whether there is a worker, a worker that starts gets its lock."""
-        stopped = threading.Event()
-
-        def look() -> None:
-            while not stopped.is_set():
-                service.readiness()
-
-        lookers = [threading.Thread(target=look) for _ in range(4)]
-        for looker in lookers:
-            looker.start()
-        try:
-            for _ in range(20):
-                with app._only_worker(settings):
-                    pass
-        finally:
-            stopped.set()
-            for looker in lookers:
-                looker.join()
+    def test_a_worker_waits_for_the_end_of_the_one_before(self, settings: Settings) -> None:
+        """The kernel may take a moment to let go of a killed worker's lock; one that stays is another worker."""
+        with ExitStack() as before:
+            before.enter_context(app._only_worker(settings))
+            end = threading.Timer(0.3, before.close)
+            end.start()
+            with app._only_worker(settings), pytest.raises(ConfigurationError, match="Another worker already uses"):
+                before.enter_context(app._only_worker(settings))
+            end.join()
 
     def test_a_full_disk_is_told(self, settings: Settings, database: Engine) -> None:
         """The store says why it takes nothing."""
-        full = app.build_service(settings.model_copy(update={"min_free_bytes": 1 << 62}), database)
+        full = parts.build_service(settings.model_copy(update={"min_free_bytes": 1 << 62}), database)
         storage = full.readiness()["storage"]
         assert not storage.is_ok
         assert "free disk space" in storage.sentence

@@ -63,11 +63,11 @@ def start_worker(shared_settings: Settings) -> Iterator[Callable[[], subprocess.
 def submit(service: TranscriptionService, clip: Clip) -> str:
     """Submit a clip and return its job's name."""
     content = clip.path.read_bytes()
-    options = service.check_submission(file_name=clip.path.name, head=content[:64], language_code=None)
+    submission = service.check_submission(file_name=clip.path.name, head=content[:64], fields={})
     upload = service.begin_upload()
     upload.write(content)
     return service.submit(
-        upload, file_name=clip.path.name, head=content[:64], options=options, upload_seconds=0.1
+        upload, file_name=clip.path.name, head=content[:64], submission=submission, upload_seconds=0.1
     ).name
 
 

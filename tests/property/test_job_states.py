@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from sqlalchemy import event, text
 
-from batchscribe import app
+from batchscribe import parts
 from batchscribe import settings as our_settings
 from batchscribe.database import jobs
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaInfo
-from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ, ChunkAudio
+from batchscribe.domain.submission import Submission
 from batchscribe.engines.scripted import Script, ScriptedEngine
 from batchscribe.errors import JobAlreadyEnded, JobNotFound, MediaDamaged
 from batchscribe.storage.folder import FolderStore
@@ -40,7 +40,7 @@ _NOISE = np.random.default_rng(5).integers(-900, 900, _BLOCK_SECONDS * SAMPLE_RA
 
 #: Every way that events may tell of a job.
 BEGUN, FAILED, DONE = ("job.queued", "job.started"), "job.failed", "job.completed"
-WAYS = {
+WAYS: dict[JobStatus, set[tuple[str, ...]]] = {
     JobStatus.QUEUED: {("job.queued",)},
     JobStatus.IN_PROGRESS: {BEGUN},
     JobStatus.COMPLETED: {(*BEGUN, DONE)},
@@ -95,7 +95,7 @@ def prepared_folder() -> Path:
     """Make a data folder once for all examples."""
     folder = Path(tempfile.mkdtemp()) / "data"
     folder.mkdir()
-    app.upgrade_database(our_settings.load(data_dir=folder))
+    parts.upgrade_database(our_settings.load(data_dir=folder))
     return folder
 
 
@@ -113,7 +113,7 @@ class JobStates(RuleBasedStateMachine):
         self.database = connect(ours.effective_database_url)
         event.listen(self.database, "before_cursor_execute", self._count_statement)
         self.statements_left: int | None = None
-        self.service = app.build_service(ours, self.database)
+        self.service = parts.build_service(ours, self.database)
         self.dispatcher = Dispatcher(self.database)
         self.decoder = NoiseDecoder()
         self.in_flight = InFlight(self.database)
@@ -144,18 +144,16 @@ class JobStates(RuleBasedStateMachine):
 
     @rule(target=names, data=st.sampled_from(RECORDINGS))
     def submit(self, data: bytes) -> str:
-        """A client submits a recording."""
+        """Submit a recording."""
         upload = self.service.begin_upload()
         upload.write(data)
-        job = self.service.submit(
-            upload, file_name="a.mp3", head=data, options=TranscriptionOptions(), upload_seconds=0.0
-        )
+        job = self.service.submit(upload, file_name="a.mp3", head=data, submission=Submission(), upload_seconds=0.0)
         self.recordings[job.name] = data
         return job.name
 
     @rule(name=names)
     def cancel(self, name: str) -> None:
-        """A client cancels a job, which succeeds unless it has ended."""
+        """Cancel a job, which succeeds unless it has ended."""
         has_ended = name in self.ended
         try:
             self.service.cancel(name)
@@ -168,7 +166,7 @@ class JobStates(RuleBasedStateMachine):
 
     @rule(name=consumes(names))
     def delete(self, name: str) -> None:
-        """A client deletes a job."""
+        """Delete a job."""
         if name not in self.deleted:
             job = self.service.get(name)
             self.service.delete(name)
@@ -180,7 +178,7 @@ class JobStates(RuleBasedStateMachine):
         meanwhile=st.sampled_from(["nothing", "nothing", "cancel", "delete", "look"]),
     )
     def work(self, turn: int, dies_after: int | None, meanwhile: str) -> None:
-        """The worker takes any piece of queued work, perhaps again, and perhaps dies of it."""
+        """Take any piece of queued work, perhaps again, and perhaps die of it."""
         queued = self._queued()
         if not queued:
             return
@@ -227,7 +225,7 @@ class JobStates(RuleBasedStateMachine):
         for name, types in told.items():
             if name in self.deleted:
                 assert types.pop() == "job.deleted"
-                assert tuple(types) in set().union(*WAYS.values())
+                assert tuple(types) in set[tuple[str, ...]]().union(*WAYS.values())
             else:
                 assert tuple(types) in WAYS[self.service.get(name).status]
 
@@ -244,7 +242,7 @@ class JobStates(RuleBasedStateMachine):
 
     @invariant()
     def a_recognised_chunk_stays_as_it_is(self) -> None:
-        """It is neither recognised nor begun again."""
+        """Neither is it recognised nor begun again."""
         with self.database.connect() as connection:
             rows = connection.execute(
                 text('SELECT job_name, "index", attempts, recognised_at FROM chunks WHERE recognised_at IS NOT NULL')
@@ -346,7 +344,7 @@ def expected_text(data: bytes) -> str:
 
 TestJobStates = JobStates.TestCase
 TestJobStates.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -360,7 +358,7 @@ def test_work_may_be_cut_off_before_every_single_statement() -> None:
         # Each statement twice: whoever takes the work over may begin with the recording or with its chunks.
         for turn in itertools.count():
             statements, chunks_first = divmod(turn, 2)
-            name = states.submit(data=RECORDINGS[2])
+            name = str(states.submit(data=RECORDINGS[2]))
             states.statements_left = statements
             try:
                 states.run_all_work(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from batchscribe.domain.media import SNIFF_BYTES
 from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.submission import Submission
 from batchscribe.errors import RequestRefused
 from batchscribe.web.upload_form import UploadForm
 
@@ -20,10 +22,10 @@ AWKWARD = st.lists(
 ).map(b"".join)
 
 
-def accept(*, file_name: str, head: bytes, language_code: str | None) -> TranscriptionOptions:
+def accept(*, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
     """Take anything."""
     del file_name, head
-    return TranscriptionOptions(language_code=language_code or "en-US")
+    return Submission(options=TranscriptionOptions(language_code=fields.get("language_code", "en-US")))
 
 
 def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
@@ -45,7 +47,7 @@ def test_the_recording_comes_out_byte_for_byte(content: bytes, is_language_first
     form = UploadForm(b"boundary", max_file_bytes=1 << 20, check=accept)
     recording = b"".join(piece for data in pieces_of(body, cuts) for piece in form.feed(data))
     assert recording == content
-    assert form.finish() == ("a.wav", TranscriptionOptions(language_code="fr-FR"))
+    assert form.finish() == ("a.wav", Submission(options=TranscriptionOptions(language_code="fr-FR")))
     assert form.head == content[:SNIFF_BYTES]
 
 

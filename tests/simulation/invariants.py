@@ -56,8 +56,8 @@ class Checker:
         self._chunks: dict[tuple[str, int], sqlite3.Row] = {}
         self._gone: set[str] = set()
 
-    def after_commit(self, raw: sqlite3.Connection) -> None:
-        """Check every promise about what a commit may change."""
+    def after_commit(self, raw: sqlite3.Connection, now: str) -> None:
+        """Check every promise about what a commit may change; ``now`` is as SQLite has times."""
         cursor = raw.cursor()
         cursor.row_factory = sqlite3.Row
         jobs = {row["name"]: row for row in cursor.execute("SELECT * FROM transcription_jobs")}
@@ -71,13 +71,15 @@ class Checker:
             if before is not None:
                 _require(_ORDER[job["status"]] >= _ORDER[before["status"]], f"{name} went back to {job['status']}")
                 if _ORDER[before["status"]] == 2:
-                    _require(tuple(job) == tuple(before), f"{name} changed after its end: {dict(before)} {dict(job)}")
+                    _require(_lasting(job) == _lasting(before), f"{name} changed after its end: {dict(job)}")
             _require(is_final or name in working, f"{name} is {job['status']} but nobody has its work: it is stuck")
             _require((name in transcripts) == (job["status"] == "COMPLETED"), f"{name}: {job['status']} and transcript")
             if job["status"] == "COMPLETED" and (before is None or before["status"] != "COMPLETED"):
                 self._check_transcript(job, transcripts[name])
         for name in self._jobs.keys() - jobs.keys():
-            _require(name in self._promises.asked_to_delete, f"{name} vanished and nobody deleted it")
+            is_expired = (self._jobs[name]["delete_at"] or "9") <= now
+            is_asked = name in self._promises.asked_to_delete
+            _require(is_asked or is_expired, f"{name} vanished and nobody deleted it")
             self._gone.add(name)
         for key, chunk in chunks.items():
             _require(key[0] in jobs, f"chunk {key} without its job")
@@ -102,9 +104,9 @@ class Checker:
         recording = self._uploads[job["media_key"]]
         _require(body == undisturbed_transcript(recording), f"{job['name']} has another transcript than undisturbed")
 
-    def at_rest(self, raw: sqlite3.Connection, queue: SimulatedQueue, store: SimulatedStore) -> None:
+    def at_rest(self, raw: sqlite3.Connection, now: str, queue: SimulatedQueue, store: SimulatedStore) -> None:
         """Check what must hold once every process had time to finish and to tidy."""
-        self.after_commit(raw)
+        self.after_commit(raw, now)
         promises = self._promises
         for name, recording in promises.accepted.items():
             if name in self._gone:
@@ -113,14 +115,21 @@ class Checker:
             self._check_end(self._jobs[name], recording)
         for name, job in self._jobs.items():
             _require(_ORDER[job["status"]] == 2, f"{name} never ended: {job['status']}")
+            _require((job["delete_at"] or "9") > now, f"{name} should have been deleted at {job['delete_at']}")
         _require(not promises.deleted & self._jobs.keys(), "a deleted job is there")
         _require(not queue.unfinished(), f"work is left: {queue.unfinished()}")
         self._check_events(raw)
-        wanted = {job["media_key"].rpartition(".")[0] for job in self._jobs.values()}
+        wanted = {
+            job["media_key"].rpartition(".")[0]
+            for job in self._jobs.values()
+            if job["delete_media_after_seconds"] is None or job["delete_media_at"] is not None
+        }
         left = sorted(store.objects.keys() - wanted)
         _require(not left, f"left in the store: {left}")
         missing = sorted(wanted - store.objects.keys())
-        missing = [key for key in missing if key.rpartition("/")[2] in promises.accepted.keys() - promises.asked_to_delete]
+        missing = [
+            key for key in missing if key.rpartition("/")[2] in promises.accepted.keys() - promises.asked_to_delete
+        ]
         _require(not missing, f"recordings lost: {missing}")
 
     def _check_end(self, job: sqlite3.Row, recording: Recording) -> None:
@@ -159,6 +168,11 @@ def undisturbed_transcript(recording: Recording) -> str:
         start += chunk.duration
     transcript = join_fragments(fragments, language_code="en-US", duration=start)
     return json.dumps(transcript_to_json(transcript), ensure_ascii=False, separators=(",", ":"))
+
+
+def _lasting(job: sqlite3.Row) -> tuple[object, ...]:
+    """Return everything about a job that may never change after its end."""
+    return tuple(job[column] for column in job.keys() if column != "delete_media_at")  # noqa: SIM118 - a row's keys
 
 
 def _require(is_so: bool, sentence: str) -> None:

@@ -28,9 +28,12 @@ def scenario_of(seed: int) -> Scenario:
         Recording(
             number=dice.randrange(1000),
             seconds=round(dice.choice([dice.uniform(0.1, 1.4), dice.uniform(1.5, 6.0)]), 2),
+            delete_after_seconds=dice.choice([None, None, None, 0, 5, 200_000]),
+            delete_media_after_seconds=dice.choice([None, None, None, 0, 5, 200_000]),
+            idempotency_key=dice.choice([None, f"key-{place}"]),
             kind=dice.choices(["good", "silent", "damaged", "poison"], [8, 1, 1, 1])[0],
         )
-        for _ in range(dice.randint(1, 4))
+        for place in range(dice.randint(1, 4))
     )
     return Scenario(
         recordings=recordings,

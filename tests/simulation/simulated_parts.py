@@ -21,7 +21,16 @@ from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment
 from batchscribe.engines.scripted import ScriptedEngine
-from batchscribe.errors import Cancelled, DecoderCrashed, EngineCrashed, MediaDamaged, MediaMissing
+from batchscribe.errors import (
+    Cancelled,
+    DecoderCrashed,
+    EngineCrashed,
+    MediaDamaged,
+    MediaMissing,
+    StorageFull,
+    StoreUnavailable,
+)
+from batchscribe.workflow.dispatch import chunk_priority
 
 _WORK_TABLE = """
 CREATE TABLE work (
@@ -37,6 +46,11 @@ class Recording:
 
     number: int
     seconds: float
+    #: How long the caller wants the job, and its recording alone, kept after its end; None is for ever.
+    delete_after_seconds: int | None = None
+    delete_media_after_seconds: int | None = None
+    #: The caller's own name for the submission.
+    idempotency_key: str | None = None
     #: ``good``, ``silent``, ``damaged`` (fails in the middle) or ``poison`` (the engine dies of its last chunk).
     kind: str
 
@@ -151,6 +165,8 @@ class SimulatedStore:
         #: Every recording that was ever committed, by its whole key.
         self.committed: dict[str, Recording] = {}
         self._uploads = 0
+        #: A folder raises the one, a store over the network the other.
+        self._error = world.dice.choice([OSError(5, "simulated"), StoreUnavailable("simulated")])
 
     def begin_upload(self) -> SimulatedUpload:
         """Start taking in a recording."""
@@ -195,9 +211,7 @@ class SimulatedStore:
         with self._effect("keys_older_than"):
             limit = self._world.now - seconds
             return [
-                key
-                for key, (_, moment) in sorted(self.objects.items())
-                if key.startswith(prefix) and moment < limit
+                key for key, (_, moment) in sorted(self.objects.items()) if key.startswith(prefix) and moment < limit
             ]
 
     def reclaim(self, older_than_seconds: float) -> int:
@@ -217,12 +231,12 @@ class SimulatedStore:
         world.point(f"before store.{label}")
         if world.is_out(world.faults.store_outage) or world.chance(world.faults.store_error):
             world.note(f"store error before {label}")
-            raise OSError(5, "simulated")
+            raise self._error
         yield
         world.point(f"after store.{label}")
         if world.chance(world.faults.store_false_error):
             world.note(f"store error after {label}")
-            raise OSError(5, "simulated")
+            raise self._error
 
 
 def _plain(key: str) -> str:
@@ -239,13 +253,18 @@ class SimulatedUpload:
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
-        with self._store._effect("write"):
-            self._data += data
-            self._store.objects[self._key] = (self._data, self._world.now)
+        try:
+            with self._store._effect("write"):
+                self._data += data
+                self._store.objects[self._key] = (self._data, self._world.now)
+        except OSError as error:
+            raise StorageFull("simulated") from error
 
     def commit(self, key: str) -> int:
         """Make the recording durable."""
         with self._store._effect("commit"):
+            if self._key not in self._store.objects:
+                raise FileNotFoundError(self._key)
             self._store.objects[_plain(key)] = (self._data, self._world.now)
             self._store.objects.pop(self._key, None)
             self._store.committed[key] = read_recording(self._data)
@@ -330,9 +349,7 @@ class SimulatedEngine:
         if self._poison(chunk) or self._world.chance(self._world.faults.engine_crash):
             self._world.note("the engine dies")
             raise EngineCrashed("Recognition failed each time it was tried.")
-        return self._scripted.recognise(
-            chunk, options, on_progress=lambda _: None, is_cancelled=lambda: False
-        )
+        return self._scripted.recognise(chunk, options, on_progress=lambda _: None, is_cancelled=lambda: False)
 
     def close(self) -> None:
         """Do nothing."""
@@ -357,13 +374,13 @@ class SimulatedQueue:
 
     # What the product calls (workflow/dispatch.py).
 
-    def enqueue_recording(self, connection: Connection, job_name: str, *, size_bytes: int) -> None:
+    def enqueue_recording(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
         """Add the work of a recording, once."""
-        self._enqueue(connection, job_name, job_name, None, 1 + size_bytes)
+        self._enqueue(connection, job_name, job_name, None, chunk_priority(priority_rank, size_bytes))
 
-    def enqueue_chunk(self, connection: Connection, job_name: str, index: int) -> None:
+    def enqueue_chunk(self, connection: Connection, job_name: str, index: int, *, priority_rank: int) -> None:
         """Add the work of a chunk, once."""
-        self._enqueue(connection, f"{job_name}:{index}", job_name, index, 1 + index)
+        self._enqueue(connection, f"{job_name}:{index}", job_name, index, chunk_priority(priority_rank, index))
 
     def forget_finished(self, *, most: int = 500) -> int:
         """Drop the records of finished work."""
@@ -391,7 +408,9 @@ class SimulatedQueue:
 
     def recover(self, executor: str) -> None:
         """Put an executor's work back."""
-        self._run("UPDATE work SET status = 'ENQUEUED', executor = NULL WHERE status = 'PENDING' AND executor = ?", executor)
+        self._run(
+            "UPDATE work SET status = 'ENQUEUED', executor = NULL WHERE status = 'PENDING' AND executor = ?", executor
+        )
         self.changed.send()
 
     def unfinished(self) -> list[str]:
@@ -403,9 +422,7 @@ class SimulatedQueue:
         kind = "IS NOT NULL" if is_chunk else "IS NULL"
         return bool(self._run(f"SELECT 1 FROM work WHERE status = 'ENQUEUED' AND chunk_index {kind} LIMIT 1"))  # noqa: S608
 
-    def _enqueue(
-        self, connection: Connection, work_id: str, job_name: str, index: int | None, priority: int
-    ) -> None:
+    def _enqueue(self, connection: Connection, work_id: str, job_name: str, index: int | None, priority: int) -> None:
         sql = "INSERT OR IGNORE INTO work (id, job_name, chunk_index, priority) VALUES (?, ?, ?, ?)"
         connection.exec_driver_sql(sql, (work_id, job_name, index, priority))
 
@@ -413,4 +430,3 @@ class SimulatedQueue:
         rows = self._database.raw.execute(sql, values).fetchall()
         self._database.raw.commit()
         return rows
-

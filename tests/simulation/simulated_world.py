@@ -110,7 +110,6 @@ class World:
 
         def body() -> None:
             try:
-                self.check_alive()
                 work()
             except Crashed:
                 pass

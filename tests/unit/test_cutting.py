@@ -44,7 +44,7 @@ def test_the_same_samples_are_cut_at_the_same_places_whatever_the_blocks(
     """A plan that was interrupted can be made again: chunks are the recording, byte for byte, wherever blocks end."""
     pcm = noise(seconds, seed=seed)
     in_one = list(cut([pcm], LIMITS))
-    sizes = random.Random(seed)
+    sizes = random.Random(seed)  # noqa: S311 - sizes of blocks
     in_many = list(cut(blocks_of(pcm, iter(lambda: sizes.randint(1, longest_block), 0)), LIMITS))
     assert in_many == in_one
     assert b"".join(in_one) == pcm

@@ -18,9 +18,12 @@ def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter())
-    logger = logging.Logger("batchscribe.test")
+    logger = logging.getLogger("batchscribe.test")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     yield logger, stream
+    logger.removeHandler(handler)
     handler.close()
 
 
@@ -40,7 +43,7 @@ def test_nothing_from_outside_begins_a_line(log: tuple[logging.Logger, io.String
     logger.warning("upload of %s", forged, extra={"file_name": forged})
     assert len(stream.getvalue().splitlines()) == 1
     try:
-        raise ValueError(forged)
+        raise ValueError(forged)  # noqa: TRY301 - a trace is wanted
     except ValueError:
         logger.exception("upload of %s", forged)
     lines = stream.getvalue().splitlines()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ def halves(server: Server) -> dict[str, psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             found[child.cmdline()[-1]] = child
     return {name: child for name, child in found.items() if name in {"api", "worker"}}
+
+
+def is_replaced(server: Server, name: str, before: psutil.Process) -> bool:
+    """Whether another process is there in place of one of the halves."""
+    return halves(server).get(name, before) != before
 
 
 def test_a_process_that_keeps_ending_is_started_again_after_growing_waits() -> None:
@@ -77,7 +83,7 @@ def test_a_killed_half_comes_back_and_nothing_outlives_the_server(start_server: 
     for name in ("api", "worker"):
         before = halves(server)[name]
         before.kill()
-        until(lambda name=name, before=before: halves(server).get(name, before) != before)
+        until(partial(is_replaced, server, name, before))
     everybody = psutil.Process(server.process.pid).children(recursive=True)
     server.kill()
     _, alive = psutil.wait_procs(everybody, timeout=10)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from batchscribe.domain.languages import canonical_code
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.submission import Submission, read_submission
 from batchscribe.errors import InvalidRequest, RequestRefused, UnsupportedLanguage, UploadTooLarge
 from batchscribe.web.upload_form import MAX_FIELD_BYTES, UploadForm
 
 
-def check(*, file_name: str, head: bytes, language_code: str | None) -> TranscriptionOptions:
+def check(*, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
     """Refuse what begins with BAD, and unknown languages."""
     if head.startswith(b"BAD"):
         raise InvalidRequest(f"bad: {file_name}")
-    return TranscriptionOptions(language_code=canonical_code(language_code or "en-US"))
+    return read_submission(fields)
 
 
 def part(name: str, content: bytes = b"", *, file_name: str | None = None, headers: str = "") -> bytes:
@@ -30,8 +31,8 @@ def read(body: bytes, *, piece: int = 1 << 20, max_file_bytes: int = 1 << 20) ->
     recording = b""
     for start in range(0, len(body), piece):
         recording += b"".join(form.feed(body[start : start + piece]))
-    file_name, options = form.finish()
-    return recording, file_name, options.language_code, form.head
+    file_name, submission = form.finish()
+    return recording, file_name, submission.options.language_code, form.head
 
 
 END = b"--b--\r\n"

@@ -9,17 +9,27 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
 from batchscribe.database.schema import chunks, events, jobs, transcripts
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.submission import Priority
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import InvalidRequest
 from batchscribe.wire import transcript_from_json, transcript_to_json
 
-_JOB_COLUMNS = tuple(column for column in jobs.columns if column.name != "chunk_count")
+_NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
+_JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
+
+# Built once: a status poll is the most frequent of all questions, and building costs more than asking.
+_FIND = select(*_JOB_COLUMNS).where(jobs.c.name == bindparam("job_name"))
+_FIND_WITH_TEXT = (
+    select(*_JOB_COLUMNS, transcripts.c.text)
+    .outerjoin_from(jobs, transcripts)
+    .where(jobs.c.name == bindparam("job_name"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,9 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
             media_url=job.media_url,
             upload_seconds=job.upload_seconds,
             created_at=job.created_at,
+            priority=job.priority.value,
+            delete_after_seconds=job.delete_after_seconds,
+            delete_media_after_seconds=job.delete_media_after_seconds,
         )
     )
     _add_event(connection, job.name, TRANSITIONS[None, job.status], job.created_at)
@@ -51,11 +64,7 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
 
 def find_job(connection: Connection, job_name: str, *, with_text: bool = False) -> TranscriptionJob | None:
     """Return the job, or None. ``with_text`` reads the transcript's running text too, where there is one."""
-    if with_text:
-        query = select(*_JOB_COLUMNS, transcripts.c.text).outerjoin_from(jobs, transcripts)
-    else:
-        query = select(*_JOB_COLUMNS)
-    row = connection.execute(query.where(jobs.c.name == job_name)).one_or_none()
+    row = connection.execute(_FIND_WITH_TEXT if with_text else _FIND, {"job_name": job_name}).one_or_none()
     return None if row is None else _job(row, row.text if with_text else None)
 
 
@@ -93,6 +102,8 @@ def move_job(
             update(jobs).where(jobs.c.name == job_name, jobs.c.status == before.value).values(values)
         )
         if changed.rowcount:
+            if to.is_final:
+                _set_deletion(connection, job_name, at)
             _add_event(connection, job_name, TRANSITIONS[before, after], at)
             return True
     return False
@@ -130,6 +141,12 @@ def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
     return True
 
 
+def count_queued(connection: Connection, most: int) -> int:
+    """Return how many jobs wait, counting no further than ``most``."""
+    some = select(jobs.c.name).where(jobs.c.status == JobStatus.QUEUED.value).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+
 def statuses(connection: Connection, job_names: list[str]) -> dict[str, JobStatus]:
     """Return the status of each of these jobs that still exists."""
     rows = connection.execute(select(jobs.c.name, jobs.c.status).where(jobs.c.name.in_(job_names)))
@@ -152,6 +169,20 @@ def _add_event(connection: Connection, job_name: str, event_type: str, at: datet
     connection.execute(insert(events).values(job_name=job_name, type=event_type, created_at=at))
 
 
+def _set_deletion(connection: Connection, job_name: str, ended_at: datetime) -> None:
+    """Set when a job that has just ended is to be deleted, and its recording."""
+    terms = connection.execute(
+        select(jobs.c.delete_after_seconds, jobs.c.delete_media_after_seconds).where(jobs.c.name == job_name)
+    ).one()
+    times = {
+        column: ended_at + timedelta(seconds=seconds)
+        for column, seconds in zip(("delete_at", "delete_media_at"), terms, strict=True)
+        if seconds is not None
+    }
+    if times:
+        connection.execute(update(jobs).where(jobs.c.name == job_name).values(times))
+
+
 def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
     failure = None
     if row.failure_code is not None:
@@ -166,6 +197,9 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         media_url=row.media_url,
         upload_seconds=row.upload_seconds,
         created_at=row.created_at,
+        priority=Priority(row.priority),
+        delete_after_seconds=row.delete_after_seconds,
+        delete_media_after_seconds=row.delete_media_after_seconds,
         started_at=row.started_at,
         completed_at=row.completed_at,
         media_sample_rate_hertz=row.media_sample_rate_hertz,

@@ -85,6 +85,13 @@ jobs = Table(
     Column("failure_code", String(50)),
     Column("failure_reason", Text),
     Column("warnings", JSON),
+    Column("priority", String(10), nullable=False, default="normal", server_default="normal"),
+    #: What the caller or the server's defaults say, counted from the job's end; null means to keep.
+    Column("delete_after_seconds", Integer),
+    Column("delete_media_after_seconds", Integer),
+    #: When the job, or its recording alone, is to be deleted; null until the job ends, and where it is to be kept.
+    Column("delete_at", UtcDateTime, index=True),
+    Column("delete_media_at", UtcDateTime, index=True),
     Index(None, "created_at", "name"),
     Index(None, "status", "created_at", "name"),
 )
@@ -126,6 +133,15 @@ transcripts = Table(
     Column("text", Text, nullable=False),
     #: The master transcript as ``wire.py`` writes it.
     Column("body", Text, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(300), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("job_name", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 
 #: Every transition of every job; a deleted job leaves ``job.deleted`` as the last of its events.

@@ -9,6 +9,7 @@ from enum import Enum
 
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.submission import Priority
 
 
 class JobStatus(Enum):
@@ -64,6 +65,10 @@ class TranscriptionJob:
     media_url: str
     upload_seconds: float
     created_at: datetime
+    priority: Priority = Priority.NORMAL
+    #: Seconds from the job's end until it, or its recording alone, is deleted; None means that it is kept.
+    delete_after_seconds: int | None = None
+    delete_media_after_seconds: int | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     #: Of the recording itself; None until it has been probed.

@@ -67,7 +67,10 @@ class MediaStore(Protocol):
         """Remove every key that begins with ``prefix`` (which ends in ``/``)."""
 
     def keys_older_than(self, prefix: str, seconds: float) -> list[str]:
-        """Return the keys below ``prefix`` (which ends in ``/``), without extension, that were written longer ago."""
+        """Return the keys below ``prefix`` (which ends in ``/``) that were written longer ago; each can be deleted.
+
+        A store that keeps no extensions returns them without.
+        """
 
     def reclaim(self, older_than_seconds: float) -> int:
         """Remove uploads that were never committed and are older than this; return how many.

@@ -48,7 +48,10 @@ def main() -> None:
         except ModelUnavailable as error:
             send_frame(channel, {"unavailable": str(error)})
             return
-        ctypes.CDLL(None).malloc_trim(0)
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        if os.environ.get("MOPT"):
+            print(libc.mallopt(-4, 0), libc.mallopt(-1, 2**31 - 1), file=sys.stderr)
         send_frame(channel, {"max_batch": recogniser.max_batch})
         while True:
             header, body = receive_frame(channel)

@@ -1,38 +1,31 @@
-"""Whisper on CTranslate2: windows of speech in, segments of timed words out."""
+"""The Whisper recogniser: chunks in, windows out; windows in, segments of timed words out."""
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
+from batchscribe.domain.transcript import Item, ItemKind
 from batchscribe.domain.transcript import Quality as Signs
+from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
 from batchscribe.engines.voice_activity import VoiceActivity
-from batchscribe.engines.windows import Window, WindowLimits, cut_windows
-from batchscribe.engines.words import TimedText, items_of, segments_of, within
+from batchscribe.engines.whisper_model import Decoded, WhisperModel
+from batchscribe.engines.windows import BUCKETS, Window, WindowLimits, bucket_for, cut_windows
+from batchscribe.engines.words import items_of, moved, segments_of, sharpened, within
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from batchscribe.domain.transcript import Segment
 
-#: Mel frames a second, and encoder positions a second.
-_FRAMES_A_SECOND = 100
-_POSITIONS_A_SECOND = 50
-#: Bounds what a loop can cost: nobody speaks faster.
-_TOKENS_FOR_ANY_WINDOW = 12
-_TOKENS_A_SECOND = 10
-
 
 class Quality(Enum):
-    """How much time the recogniser spends on doubtful stretches."""
+    """How much time the recogniser spends on a recording."""
 
     ACCURATE = "accurate"
     BALANCED = "balanced"
@@ -55,33 +48,25 @@ class Effort:
     """What a quality mode means."""
 
     limits: WindowLimits
-    #: Width of the first search.
-    beam: int
-    #: A window whose words are on average less probable than this (natural logarithm) is searched again.
+    #: A window whose tokens' mean log probability is lower is searched once more, thoroughly.
     doubtful_below: float
+    #: Whether stretches that were passed over are looked for and recognised again.
+    finds_skips: bool
 
 
 EFFORTS: dict[Quality, Effort] = {
-    Quality.ACCURATE: Effort(limits=WindowLimits(longest=28.0, wanted=14.0), beam=5, doubtful_below=-1.0),
-    Quality.BALANCED: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), beam=5, doubtful_below=-1.0),
-    Quality.FAST: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), beam=1, doubtful_below=-1.0),
+    Quality.ACCURATE: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), doubtful_below=-0.6, finds_skips=True),
+    Quality.BALANCED: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), doubtful_below=-1.0, finds_skips=True),
+    Quality.FAST: Effort(limits=WindowLimits(longest=16.0, wanted=10.0), doubtful_below=-1.0, finds_skips=False),
 }
-_WIDE_BEAM = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decoded:
-    """The tokens of one window and their signs."""
-
-    tokens: list[int]
-    average_log_probability: float
-    no_speech_probability: float
-    compression_ratio: float
-    is_cut_off: bool
-
-    def is_doubtful(self, limit: float) -> bool:
-        """Whether another search is worth its time."""
-        return self.is_cut_off or self.compression_ratio > 2.4 or self.average_log_probability < limit
+#: The thorough search. A wide beam drops more sentences than a narrow one, so it is for doubtful windows only.
+_THOROUGH_BEAM = 5
+_THOROUGH_NO_REPEAT = 6
+#: Text above this compression ratio repeats itself (Whisper's own limit).
+_LOOP_RATIO = 2.4
+#: Below this mean log probability words are guesses; together with a no-speech probability above, they are invented.
+_GUESS = -1.0
+_NO_SPEECH = 0.6
 
 
 class WhisperRecogniser:
@@ -91,24 +76,8 @@ class WhisperRecogniser:
     max_batch: int = 8
 
     def __init__(self, model_folder: Path, *, quality: Quality) -> None:
-        import ctranslate2
-        import tokenizers
-        from faster_whisper.feature_extractor import FeatureExtractor
-        from faster_whisper.tokenizer import Tokenizer
-
         self._effort = EFFORTS[quality]
-        self._storage = ctranslate2.StorageView
-        self._model = ctranslate2.models.Whisper(
-            str(model_folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=1
-        )
-        self._mel: Any = FeatureExtractor(feature_size=self._model.n_mels)
-        vocabulary = tokenizers.Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-        self._make_tokenizer = lambda language: Tokenizer(
-            vocabulary, self._model.is_multilingual, task="transcribe", language=language
-        )
-        self._tokenizers: dict[str, Any] = {}
-        config = json.loads((model_folder / "config.json").read_text())
-        self._suppressed: list[int] = list(config.get("suppress_ids", [])) or [-1]
+        self._model = WhisperModel(model_folder)
         self._voice_activity = VoiceActivity()
 
     def find_windows(self, pcm: NDArray[np.int16]) -> list[Window]:
@@ -120,102 +89,72 @@ class WhisperRecogniser:
 
         A window's segments depend on its own samples, bucket and language alone.
         """
-        encoded = np.concatenate([self._encode(window) for window in windows])
-        decoded = self._decode(encoded, windows, self._effort.beam)
-        doubtful = [i for i, each in enumerate(decoded) if each.is_doubtful(self._effort.doubtful_below)]
-        if doubtful and self._effort.beam < _WIDE_BEAM:
-            again = self._decode(encoded[doubtful], [windows[i] for i in doubtful], _WIDE_BEAM)
-            for i, each in zip(doubtful, again, strict=True):
-                if each.average_log_probability > decoded[i].average_log_probability:
-                    decoded[i] = each
-        return self._segments(encoded, windows, decoded)
+        encoded = [self._model.encode(window.pcm, window.bucket) for window in windows]
+        decoded = self._model.decode(encoded, [window.language for window in windows], beam=1)
+        return [
+            self._segments(window, *self._checked(window, *answer))
+            for window, answer in zip(windows, zip(encoded, decoded, strict=True), strict=True)
+        ]
 
-    def _tokenizer(self, language: str) -> Any:
-        if language not in self._tokenizers:
-            self._tokenizers[language] = self._make_tokenizer(language)
-        return self._tokenizers[language]
+    def _checked(
+        self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded
+    ) -> tuple[NDArray[np.float32], Decoded]:
+        """Search once more where the first search's words are doubtful, with the longest pad and a wide beam."""
+        if not _is_doubtful(decoded, self._effort.doubtful_below):
+            return encoded, decoded
+        again_encoded = self._model.encode(window.pcm, BUCKETS[-1])
+        again = self._model.decode(
+            [again_encoded], [window.language], beam=_THOROUGH_BEAM, no_repeat=_THOROUGH_NO_REPEAT
+        )[0]
+        first_is_sound = not _is_doubtful(decoded, _GUESS)
+        if first_is_sound and again.average_log_probability <= decoded.average_log_probability:
+            return encoded, decoded
+        return again_encoded, again
 
-    def _encode(self, window: WindowAudio) -> NDArray[np.float32]:
-        """Return the encoder's output for one window padded to its bucket with the quietest level that it knows."""
-        mel = self._mel(window.pcm.astype(np.float32) / 32768.0)
-        features = np.full((mel.shape[0], window.bucket * _FRAMES_A_SECOND), mel.max() - 2.0, dtype=np.float32)
-        features[:, : mel.shape[1]] = mel[:, : features.shape[1]]
-        output = self._model.encode(self._storage.from_array(features[np.newaxis]), to_cpu=True)
-        return np.asarray(output)
-
-    def _decode(self, encoded: NDArray[np.float32], windows: list[WindowAudio], beam: int) -> list[_Decoded]:
-        """Search for the most probable words of each window."""
-        tokenizers = [self._tokenizer(window.language) for window in windows]
-        prompts = [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in tokenizers]
-        limit = len(prompts[0]) + _TOKENS_FOR_ANY_WINDOW + _TOKENS_A_SECOND * windows[0].bucket
-        results = self._model.generate(
-            self._storage.from_array(np.ascontiguousarray(encoded)),
-            prompts,
-            beam_size=beam,
-            max_length=min(limit, 448),
-            return_scores=True,
-            return_no_speech_prob=True,
-            suppress_tokens=self._suppressed,
+    def _segments(self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded) -> tuple[Segment, ...]:
+        """Time the words of a decoded window, fill in what was passed over, and group them into segments."""
+        items = self._items(window, encoded, decoded)
+        duration = len(window.pcm) / SAMPLE_RATE_HERTZ
+        if items and self._effort.finds_skips and has_room_for_skips(items, duration):
+            speech = self._voice_activity.probabilities(window.pcm)
+            for skip in reversed(find_skips(items, speech, duration)):
+                items[skip.first_item : skip.last_item] = self._filled(window, items, skip)
+        signs = Signs(
+            average_log_probability=decoded.average_log_probability,
+            compression_ratio=decoded.compression_ratio,
+            no_speech_probability=decoded.no_speech_probability,
         )
-        decoded = []
-        for result, tokenizer in zip(results, tokenizers, strict=True):
-            tokens = result.sequences_ids[0]
-            text = tokenizer.decode(tokens).strip().encode()
-            decoded.append(
-                _Decoded(
-                    tokens=tokens,
-                    average_log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
-                    no_speech_probability=result.no_speech_prob,
-                    compression_ratio=len(text) / len(zlib.compress(text)),
-                    is_cut_off=len(tokens) + len(prompts[0]) >= min(limit, 448),
-                )
-            )
-        return decoded
+        return tuple(segments_of(within(sharpened(items, window.pcm), duration), signs))
 
-    def _segments(
-        self, encoded: NDArray[np.float32], windows: list[WindowAudio], decoded: list[_Decoded]
-    ) -> list[tuple[Segment, ...]]:
-        """Time the words of decoded windows and group them into segments."""
-        segments: list[tuple[Segment, ...]] = [()] * len(windows)
-        for language in dict.fromkeys(window.language for window in windows):
-            chosen = [i for i, each in enumerate(windows) if each.language == language and decoded[i].tokens]
-            if not chosen:
-                continue
-            tokenizer = self._tokenizer(language)
-            results = self._model.align(
-                self._storage.from_array(np.ascontiguousarray(encoded[chosen])),
-                tokenizer.sot_sequence,
-                [decoded[i].tokens for i in chosen],
-                [min(encoded.shape[1] * 2, len(windows[i].pcm) // 160) for i in chosen],
-            )
-            for i, result in zip(chosen, results, strict=True):
-                pieces = _timed_pieces(tokenizer, decoded[i].tokens, result)
-                items = within(items_of(pieces), len(windows[i].pcm) / SAMPLE_RATE_HERTZ)
-                signs = Signs(
-                    average_log_probability=decoded[i].average_log_probability,
-                    compression_ratio=decoded[i].compression_ratio,
-                    no_speech_probability=decoded[i].no_speech_probability,
-                )
-                segments[i] = tuple(segments_of(items, signs))
-        return segments
+    def _items(self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded) -> list[Item]:
+        """Return a decoded window's timed items; none where its words are most likely invented."""
+        if not decoded.tokens or _is_invented(decoded):
+            return []
+        return items_of(self._model.align(encoded, decoded.tokens, window.language, len(window.pcm)))
+
+    def _filled(self, window: WindowAudio, items: list[Item], skip: Skip) -> list[Item]:
+        """Recognise a stretch that was passed over by itself; return what stands in the place of its items."""
+        known = items[skip.first_item : skip.last_item]
+        pcm = window.pcm[int(skip.start * SAMPLE_RATE_HERTZ) : int(skip.end * SAMPLE_RATE_HERTZ)]
+        part = WindowAudio(pcm=pcm, bucket=bucket_for(len(pcm)), language=window.language)
+        encoded = self._model.encode(pcm, part.bucket)
+        decoded = self._model.decode([encoded], [window.language], beam=1)[0]
+        if _is_doubtful(decoded, _GUESS):
+            return known
+        found = moved(self._items(part, encoded, decoded), skip.start)
+        words = [item.content.casefold() for item in found if item.kind is ItemKind.PRONUNCIATION]
+        if known[0].content.casefold() in words:
+            return found if len(words) > 1 else known
+        return [*known, *found]
 
 
-def _timed_pieces(tokenizer: Any, tokens: list[int], alignment: Any) -> list[TimedText]:
-    """Give the tokenizer's words the times of an alignment: where the path first reaches each word's first token."""
-    words, word_tokens = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-    pairs = np.array(alignment.alignments)
-    if len(word_tokens) <= 1 or len(pairs) == 0:
-        return []
-    jumps = np.pad(np.diff(pairs[:, 0]), (1, 0), constant_values=1).astype(bool)
-    times = pairs[jumps, 1] / _POSITIONS_A_SECOND
-    bounds = np.pad(np.cumsum([len(each) for each in word_tokens[:-1]]), (1, 0))
-    probabilities = alignment.text_token_probs
-    return [
-        TimedText(
-            text=word,
-            start=float(times[first]),
-            end=float(times[last]),
-            probability=float(np.mean(probabilities[first:last])),
-        )
-        for word, first, last in zip(words[:-1], bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    ]
+def _is_doubtful(decoded: Decoded, limit: float) -> bool:
+    """Whether another search may be worth its time."""
+    has_run_away = decoded.is_cut_off or decoded.compression_ratio > _LOOP_RATIO
+    return has_run_away or not decoded.tokens or decoded.average_log_probability < limit
+
+
+def _is_invented(decoded: Decoded) -> bool:
+    """Whether the words are rather the model's habit than somebody's speech."""
+    is_guess = decoded.average_log_probability < _GUESS and decoded.no_speech_probability > _NO_SPEECH
+    return is_guess or decoded.compression_ratio > _LOOP_RATIO

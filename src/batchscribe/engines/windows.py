@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Padded lengths in seconds. A window is decoded beside others of its bucket only, so its words depend on itself alone.
-BUCKETS = (4, 8, 12, 16, 20, 24, 30)
+BUCKETS = (8, 11, 14, 17, 21, 25, 30)
 #: Silence after the speech that a window must have room for in its bucket, in seconds: without it the model loops.
 PAD_SECONDS = 1.0
 

@@ -15,15 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-from obstore import GetResult
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store as Bucket
 
 from batchscribe.errors import ConfigurationError, MediaMissing, StoreUnavailable
 from batchscribe.storage.s3_upload import UPLOADS, S3Upload
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 logger = logging.getLogger(__name__)
 

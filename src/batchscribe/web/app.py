@@ -16,6 +16,7 @@ from batchscribe.errors import RequestRefused
 from batchscribe.exports import FORMATS
 from batchscribe.web import schemas
 from batchscribe.web.documentation import (
+    IDEMPOTENCY_PARAMETER,
     JOB_NAME_PARAMETER,
     UPLOAD_BODY,
     add_documentation_page,
@@ -70,7 +71,9 @@ _NO_JOB = "No job has this name."
 _BAD_UPLOAD = "The form has no recording, an unsupported format or an unsupported language, or cannot be read."
 _UPLOAD_PROBLEMS = {
     400: _BAD_UPLOAD,
+    409: "The idempotency key was used for another recording or other fields.",
     413: "The recording is larger than the limit.",
+    429: "So many jobs wait that one more is not accepted. Try again later.",
     507: "There is too little free space to take in a recording.",
 }
 
@@ -81,9 +84,11 @@ def create_app(
     max_upload_bytes: int,
     upload_stall_seconds: float,
     sync_wait_seconds: float = SYNC_WAIT_SECONDS,
+    reads_may_wait: bool = False,
 ) -> FastAPI:
     """Return the ASGI application over a service.
 
+    ``reads_may_wait`` says that the database is asked over a network, so that even a short question goes to a thread.
     ``upload_stall_seconds`` is the silence after which an upload is given up, ``sync_wait_seconds`` the longest wait of
     ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released.
     """
@@ -100,7 +105,7 @@ def create_app(
     app.add_exception_handler(RequestRefused, answer_refusal)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(ClientDisconnect, answer_nobody)
-    watch = app.state.job_watch = JobWatch(service)
+    watch = app.state.job_watch = JobWatch(service, reads_may_wait=reads_may_wait)
     limits = UploadLimits(max_bytes=max_upload_bytes, stall_seconds=upload_stall_seconds)
     _add_job_routes(app, JobRoutes(service, watch))
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
@@ -150,7 +155,7 @@ def _add_submission_routes(app: FastAPI, routes: SubmissionRoutes) -> None:
         status_code=201,
         response_model=schemas.SubmittedJob,
         responses=problems(_UPLOAD_PROBLEMS),
-        openapi_extra={"requestBody": UPLOAD_BODY},
+        openapi_extra={"requestBody": UPLOAD_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
     )(routes.submit)
     app.post(
         "/transcribe-batch",
@@ -163,7 +168,7 @@ def _add_submission_routes(app: FastAPI, routes: SubmissionRoutes) -> None:
                 500: "The recording could not be transcribed, or something unforeseen went wrong.",
             }
         ),
-        openapi_extra={"requestBody": UPLOAD_BODY},
+        openapi_extra={"requestBody": UPLOAD_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
     )(routes.transcribe)
 
 

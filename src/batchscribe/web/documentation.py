@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from batchscribe.domain.submission import LONGEST_SECONDS, Priority
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
+from batchscribe.web.uploads import IDEMPOTENCY_HEADER, LONGEST_KEY
 
 ASSETS_PATH = "/docs/assets"
 
@@ -56,6 +58,25 @@ _ALWAYS: dict[int, str] = {
     503: f"The server cannot answer at present. Try again after {RETRY_AFTER_SECONDS} seconds.",
 }
 
+
+def _seconds(until: str) -> dict[str, Any]:
+    """Describe a form field of seconds from a job's end."""
+    return {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": LONGEST_SECONDS,
+        "description": f"Seconds from the job's end {until}; without it, what the server is set to.",
+    }
+
+
+IDEMPOTENCY_PARAMETER: dict[str, Any] = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Your own name for this submission: within 24 hours, the same again makes no second job.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+}
+
 UPLOAD_BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -71,6 +92,14 @@ UPLOAD_BODY: dict[str, Any] = {
                         "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
                     },
                     "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
+                    "priority": {
+                        "type": "string",
+                        "enum": [each.value for each in Priority],
+                        "default": "normal",
+                        "description": "Waiting jobs of a higher priority go first.",
+                    },
+                    "delete_after_seconds": _seconds("until the job is deleted with all it has"),
+                    "delete_media_after_seconds": _seconds("until the recording is deleted"),
                 },
             }
         }

@@ -38,6 +38,8 @@ STATUSES: dict[str, HTTPStatus] = {
     "upload_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "service_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,
+    "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+    "idempotency_conflict": HTTPStatus.CONFLICT,
 }
 
 

@@ -37,8 +37,7 @@ class JobRoutes:
 
     async def status(self, request: Request) -> Response:
         """Answer with a job as it is, or with ``wait`` as it is after something has happened to it."""
-        # The read of one row is far cheaper than the way to another thread and back.
-        job = self._service.get(request.path_params["job_name"])
+        job = await self._watch.read(self._service.get, request.path_params["job_name"])
         seconds = _wait_seconds(request) if request.scope["query_string"] else 0.0
         if seconds and not job.status.is_final:
             job = await unless_client_leaves(request, self._after_change(job, seconds))

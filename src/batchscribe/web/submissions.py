@@ -74,6 +74,7 @@ class SubmissionRoutes:
                 recording.upload,
                 file_name=recording.file_name,
                 head=recording.head,
-                options=recording.options,
+                submission=recording.submission,
+                idempotency=recording.idempotency,
                 upload_seconds=recording.upload_seconds,
             )

@@ -9,14 +9,15 @@ from urllib.parse import unquote
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from batchscribe.domain.media import SNIFF_BYTES
+from batchscribe.domain.submission import FIELDS
 from batchscribe.errors import InvalidRequest, UploadTooLarge
 
 if TYPE_CHECKING:
-    from batchscribe.domain.options import TranscriptionOptions
+    from collections.abc import Mapping
+
+    from batchscribe.domain.submission import Submission
 
 FILE_FIELD = "file"
-LANGUAGE_FIELD = "language_code"
-
 MAX_PARTS = 20
 MAX_PART_HEADER_BYTES = 8 << 10
 MAX_FIELD_BYTES = 64 << 10
@@ -32,12 +33,12 @@ _EXTENDED_FILE_NAME = re.compile(
 class SubmissionCheck(Protocol):
     """Refuses a submission as soon as enough of it is known."""
 
-    def __call__(self, *, file_name: str, head: bytes, language_code: str | None) -> TranscriptionOptions:
-        """Return the options. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest."""
+    def __call__(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+        """Return what is asked for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest."""
 
 
 class UploadForm:
-    """A multipart form with the recording in ``file`` and perhaps a ``language_code``, in any order.
+    """A multipart form with the recording in ``file`` and perhaps some of ``FIELDS``, in any order.
 
     Other fields are ignored. A field counts as a recording only where it has a file name.
     """
@@ -53,8 +54,8 @@ class UploadForm:
         self._field = bytearray()
         self._file_name: str | None = None
         self._file_bytes = 0
-        self._language_code: str | None = None
-        self._options: TranscriptionOptions | None = None
+        self._fields: dict[str, str] = {}
+        self._submission: Submission | None = None
         #: The recording's first bytes, at most ``SNIFF_BYTES``.
         self.head = b""
 
@@ -78,15 +79,15 @@ class UploadForm:
             raise InvalidRequest(f"The form cannot be read: {error}.") from error
         return recording
 
-    def finish(self) -> tuple[str, TranscriptionOptions]:
-        """Return the recording's file name and the options. Raises InvalidRequest where something is missing."""
+    def finish(self) -> tuple[str, Submission]:
+        """Return the recording's file name and what is asked for. Raises InvalidRequest where something is missing."""
         try:
             self._parser.close()
         except MultipartError as error:
             raise InvalidRequest("The form is cut short: its last line is missing.") from error
-        if self._file_name is None or self._options is None:
+        if self._file_name is None or self._submission is None:
             raise InvalidRequest(NO_FILE_PROVIDED)
-        return self._file_name, self._options
+        return self._file_name, self._submission
 
     def _begin_part(self, part: MultipartSegment) -> None:
         """Look at a part's headers."""
@@ -127,14 +128,14 @@ class UploadForm:
     def _end_part(self) -> None:
         """Take over what the part that ends here has said."""
         if self._is_file_part:
-            if self._options is None:
+            if self._submission is None:
                 self._check_now()
-        elif self._part is not None and self._part.name == LANGUAGE_FIELD and self._language_code is None:
+        elif self._part is not None and self._part.name in FIELDS and self._part.name not in self._fields:
             try:
-                self._language_code = self._field.decode().strip() or None
+                self._fields[self._part.name] = self._field.decode()
             except UnicodeDecodeError as error:
-                raise InvalidRequest(f"The form field {LANGUAGE_FIELD} is not text in UTF-8.") from error
-            if self._options is not None:
+                raise InvalidRequest(f"The form field {self._part.name} is not text in UTF-8.") from error
+            if self._submission is not None:
                 self._check_now()
         self._part = None
         self._is_file_part = False
@@ -142,7 +143,7 @@ class UploadForm:
     def _check_now(self) -> None:
         """Check what is known so far."""
         if self._file_name is not None:
-            self._options = self._check(file_name=self._file_name, head=self.head, language_code=self._language_code)
+            self._submission = self._check(file_name=self._file_name, head=self.head, fields=self._fields)
 
 
 def _file_name(part: MultipartSegment) -> str | None:

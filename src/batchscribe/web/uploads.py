@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +15,13 @@ from multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
 from batchscribe.web.upload_form import UploadForm
 
 if TYPE_CHECKING:
-    from batchscribe.domain.options import TranscriptionOptions
     from batchscribe.domain.ports import Upload
+    from batchscribe.domain.submission import Submission
     from batchscribe.service import TranscriptionService
 
 #: Bytes that a request's body may have beside the recording: the other fields and the form's own lines.
@@ -26,6 +29,10 @@ FORM_OVERHEAD_BYTES = 1 << 20
 
 #: Bytes that are gathered before a thread writes them.
 SLICE_BYTES = 1 << 20
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
+_KEY = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}")
 
 #: Longest boundary of a multipart form (RFC 2046, section 5.1.1).
 LONGEST_BOUNDARY = 70
@@ -48,7 +55,9 @@ class ReceivedRecording:
     file_name: str
     #: The recording's first bytes, at most ``SNIFF_BYTES``.
     head: bytes
-    options: TranscriptionOptions
+    submission: Submission
+    #: The caller's own name for the submission, where it gave one.
+    idempotency: Idempotency | None
     #: Seconds from the request's headers to the last byte.
     upload_seconds: float
 
@@ -65,24 +74,29 @@ async def received_recording(
     began_at = time.monotonic()
     boundary = _boundary(request)
     _check_length(request, limits)
+    key = _idempotency_key(request)
     upload = await run_in_threadpool(service.begin_upload)
     try:
         form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
-        await _receive(request, form, upload, limits)
-        file_name, options = form.finish()
+        digest = None if key is None else hashlib.sha256()
+        await _receive(request, form, upload, limits, digest)
+        file_name, submission = form.finish()
         yield ReceivedRecording(
             upload=upload,
             file_name=file_name,
             head=form.head,
-            options=options,
+            submission=submission,
+            idempotency=None if key is None or digest is None else _idempotency(key, digest, submission),
             upload_seconds=time.monotonic() - began_at,
         )
     finally:
         await run_in_threadpool(upload.abort)
 
 
-async def _receive(request: Request, form: UploadForm, upload: Upload, limits: UploadLimits) -> None:
-    """Read the body to its end and write the recording's bytes in slices."""
+async def _receive(
+    request: Request, form: UploadForm, upload: Upload, limits: UploadLimits, digest: hashlib._Hash | None
+) -> None:
+    """Read the body to its end and write the recording's bytes in slices, into the digest too where there is one."""
     pieces: list[bytes] = []
     gathered_bytes = received_bytes = 0
     body = request.stream()
@@ -103,16 +117,32 @@ async def _receive(request: Request, form: UploadForm, upload: Upload, limits: U
             pieces.append(piece)
             gathered_bytes += len(piece)
         if gathered_bytes >= SLICE_BYTES:
-            await run_in_threadpool(_write, upload, pieces)
+            await run_in_threadpool(_write, upload, pieces, digest)
             pieces, gathered_bytes = [], 0
     if pieces:
-        await run_in_threadpool(_write, upload, pieces)
+        await run_in_threadpool(_write, upload, pieces, digest)
 
 
-def _write(upload: Upload, pieces: list[bytes]) -> None:
+def _write(upload: Upload, pieces: list[bytes], digest: hashlib._Hash | None) -> None:
     """Write pieces one after the other."""
     for piece in pieces:
         upload.write(piece)
+        if digest is not None:
+            digest.update(piece)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """Return the caller's own name for the submission, or None. Raises InvalidRequest."""
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest(f"Invalid {IDEMPOTENCY_HEADER}. Must be 1 to {LONGEST_KEY} visible ASCII characters")
+    return key
+
+
+def _idempotency(key: str, digest: hashlib._Hash, submission: Submission) -> Idempotency:
+    """Return the key with a fingerprint of the recording and of everything that was asked for."""
+    fingerprint = hashlib.sha256(f"{digest.hexdigest()} {submission!r}".encode())
+    return Idempotency(key=key, fingerprint=fingerprint.hexdigest())
 
 
 def _boundary(request: Request) -> bytes:

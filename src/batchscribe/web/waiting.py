@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from batchscribe.errors import ServiceUnavailable
@@ -25,17 +26,25 @@ _LOGGER = logging.getLogger(__name__)
 #: Seconds between two looks at the event log.
 POLL_SECONDS = 0.04
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class JobWatch:
     """Wakes those who wait for a job. To be used from one event loop."""
 
-    def __init__(self, service: TranscriptionService) -> None:
+    def __init__(self, service: TranscriptionService, *, reads_may_wait: bool = False) -> None:
         self._service = service
+        self._reads_may_wait = reads_may_wait
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
         self._is_released = False
+
+    async def read(self, question: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Ask the service a short question: at once where that is cheaper than the way to a thread and back."""
+        if self._reads_may_wait:
+            return await run_in_threadpool(question, *arguments, **options)
+        return question(*arguments, **options)
 
     async def wait(
         self, job_name: str, is_enough: Callable[[TranscriptionJob], bool], *, seconds: float
@@ -47,9 +56,9 @@ class JobWatch:
         self._waiting[job_name].add(woken)
         try:
             while True:
-                self._start_poller()
+                await self._start_poller()
                 woken.clear()
-                job = self._service.get(job_name)
+                job = await self.read(self._service.get, job_name)
                 left = deadline - loop.time()
                 if self._is_released or left <= 0 or is_enough(job):
                     return job
@@ -68,10 +77,12 @@ class JobWatch:
         self._is_released = True
         self._wake(self._waiting)
 
-    def _start_poller(self) -> None:
+    async def _start_poller(self) -> None:
         """Start to look at the event log where nobody does; the next read of a job then misses nothing."""
         if self._poller is None or self._poller.done():
-            last_event_id = self._service.latest_event_id()
+            last_event_id = await self.read(self._service.latest_event_id)
+            if self._poller is not None and not self._poller.done():
+                return
             self._poller = asyncio.create_task(self._poll(last_event_id), name="job-watch")
 
     async def _poll(self, last_event_id: int) -> None:
@@ -80,7 +91,7 @@ class JobWatch:
             while self._waiting and not self._is_released:
                 await asyncio.sleep(POLL_SECONDS)
                 try:
-                    events = self._service.events_after(last_event_id)
+                    events = await self.read(self._service.events_after, last_event_id)
                 except ServiceUnavailable as error:
                     _LOGGER.warning("The event log cannot be read: %s", error)
                     continue

@@ -20,6 +20,10 @@ TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
 
 
+#: So many places within each rank.
+_PLACES = 1_000_000
+
+
 class Dispatcher:
     """The durable engine as seen by whoever hands it work. Runs nothing itself."""
 
@@ -32,17 +36,16 @@ class Dispatcher:
             retry_connection_errors=False,
         )
 
-    def enqueue_recording(self, connection: Connection, job_name: str, *, size_bytes: int) -> None:
-        """Have a recording transcribed: smaller ones first. A second call for the same job changes nothing."""
-        options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=1 + size_bytes // (1 << 20))
+    def enqueue_recording(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
+        """Have a recording transcribed; among equals, smaller ones first. A second call for a job changes nothing."""
+        place = chunk_priority(priority_rank, size_bytes >> 20)
+        options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=place)
         self._client.enqueue_in_transaction(connection, options, job_name)
 
-    def enqueue_chunk(self, connection: Connection, job_name: str, index: int) -> None:
-        """Have a chunk recognised. A second call for the same chunk changes nothing.
-
-        A chunk's priority is its place in its recording, so recordings take turns and short ones are done first.
-        """
-        options = _options(CHUNKS_QUEUE, RECOGNISE_WORKFLOW, f"{job_name}:{index}", priority=1 + index)
+    def enqueue_chunk(self, connection: Connection, job_name: str, index: int, *, priority_rank: int) -> None:
+        """Have a chunk recognised. A second call for the same chunk changes nothing."""
+        place = chunk_priority(priority_rank, index)
+        options = _options(CHUNKS_QUEUE, RECOGNISE_WORKFLOW, f"{job_name}:{index}", priority=place)
         self._client.enqueue_in_transaction(connection, options, job_name, index)
 
     def forget_finished(self, *, most: int = 500) -> int:
@@ -58,6 +61,15 @@ class Dispatcher:
     def close(self) -> None:
         """Give back what the client holds; the database engine stays open."""
         self._client.destroy()
+
+
+def chunk_priority(priority_rank: int, place: int) -> int:
+    """Return the number by which work is ordered, lowest first; never 0, which would go before all other.
+
+    Within the rank, a chunk's number is its place in its recording: so recordings take turns, and short ones, having no
+    later places, are done first.
+    """
+    return 1 + priority_rank * _PLACES + min(place, _PLACES - 1)
 
 
 def prepare_tables(database_url: str) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
-from batchscribe.database import jobs
+from batchscribe.database import idempotency, jobs, retention
 from batchscribe.domain.job import work_prefix
 from batchscribe.domain.ports import MediaStore
+from batchscribe.errors import StoreUnavailable
 from batchscribe.workflow.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 600.0
+#: How often what has expired is looked for.
+RETENTION_SECONDS = 5.0
 #: Recordings without a job are kept this long: their submission may still be on its way.
 ORPHAN_AGE = timedelta(hours=24)
 #: Uploads that nobody holds, and working audio, are looked at when they are older than this.
@@ -27,8 +32,16 @@ LEFTOVER_SECONDS = 60.0
 class Housekeeper:
     """Looks through the store and the durable engine's records, at start and then every ten minutes."""
 
-    def __init__(self, database: Database, store: MediaStore, dispatcher: Dispatcher) -> None:
-        """Start nothing yet; see :meth:`start`."""
+    def __init__(
+        self,
+        database: Database,
+        store: MediaStore,
+        dispatcher: Dispatcher,
+        *,
+        is_in_charge: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Start nothing yet; see :meth:`start`. ``is_in_charge`` says whether the rounds are this worker's to do."""
+        self._is_in_charge = is_in_charge
         self._database = database
         self._store = store
         self._dispatcher = dispatcher
@@ -47,6 +60,8 @@ class Housekeeper:
         uploads = self._store.reclaim(LEFTOVER_SECONDS)
         work = self._reclaim_work()
         media = self._reclaim_media()
+        with self._database.begin() as connection:
+            idempotency.forget_expired(connection, at=datetime.now(UTC))
         while self._dispatcher.forget_finished():
             if self._stopped.is_set():
                 return
@@ -76,7 +91,7 @@ class Housekeeper:
         ]
         count = 0
         for start in range(0, len(keys), 500):
-            names = {PurePosixPath(key).name: key for key in keys[start : start + 500]}
+            names = {PurePosixPath(key).stem: key for key in keys[start : start + 500]}
             with self._database.connect() as connection:
                 known = jobs.statuses(connection, sorted(names))
             for name in names.keys() - known.keys():
@@ -84,11 +99,39 @@ class Housekeeper:
                 count += 1
         return count
 
+    def delete_expired(self) -> int:
+        """Delete jobs and recordings whose time is over, in small batches; return how many."""
+        count = 0
+        while not self._stopped.is_set():
+            now = datetime.now(UTC)
+            with self._database.begin() as connection:
+                expired = retention.expired_jobs(connection, at=now)
+                for name, _ in expired:
+                    jobs.delete_job(connection, name, at=now)
+            for name, media_key in expired:
+                self._store.delete(media_key)
+                self._store.delete_prefix(work_prefix(name))
+            with self._database.connect() as connection:
+                stale = retention.expired_media(connection, at=now)
+            for _, media_key in stale:
+                self._store.delete(media_key)
+            if stale:
+                with self._database.begin() as connection:
+                    retention.media_is_deleted(connection, [name for name, _ in stale])
+            count += len(expired) + len(stale)
+            if not expired and not stale:
+                break
+        return count
+
     def _run(self) -> None:
-        while True:
+        tidy_at = 0.0
+        while not self._stopped.wait(RETENTION_SECONDS):
+            if not self._is_in_charge():
+                continue
             try:
-                self.tidy()
-            except (SQLAlchemyError, OSError):
+                self.delete_expired()
+                if time.monotonic() >= tidy_at:
+                    self.tidy()
+                    tidy_at = time.monotonic() + INTERVAL_SECONDS
+            except (SQLAlchemyError, OSError, StoreUnavailable):
                 logger.warning("housekeeping was interrupted; trying again later", exc_info=True)
-            if self._stopped.wait(INTERVAL_SECONDS):
-                return

@@ -29,7 +29,7 @@ from batchscribe.domain.ports import (
 from batchscribe.domain.transcript import join_fragments
 from batchscribe.errors import Cancelled, RecordingFailed
 from batchscribe.workflow.cutting import cut
-from batchscribe.workflow.dispatch import Dispatcher
+from batchscribe.workflow.dispatch import Dispatcher, chunk_priority
 from batchscribe.workflow.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Pipeline:
                 job_name=job.name, index=index, start=start, duration=duration, audio_key=key, is_recognised=False
             )
             is_only = index == 0 and following is None
-            self._add_chunk(chunk, pcm, is_only=is_only)
+            self._add_chunk(job, chunk, pcm, is_only=is_only)
             start, index, pcm = start + duration, index + 1, following
         with self.database.begin() as connection:
             jobs.describe_media(
@@ -142,7 +142,7 @@ class Pipeline:
             )
         return index
 
-    def _add_chunk(self, chunk: Chunk, pcm: bytes, *, is_only: bool) -> None:
+    def _add_chunk(self, job: TranscriptionJob, chunk: Chunk, pcm: bytes, *, is_only: bool) -> None:
         """Store one chunk, unless an interrupted run has had it recognised already."""
         with self.database.connect() as connection:
             known = chunks.find_chunk(connection, chunk.job_name, chunk.index)
@@ -153,7 +153,7 @@ class Pipeline:
             if known is None:
                 chunks.add_chunk(connection, chunk)
             if not is_only:
-                self.dispatcher.enqueue_chunk(connection, chunk.job_name, chunk.index)
+                self.dispatcher.enqueue_chunk(connection, chunk.job_name, chunk.index, priority_rank=job.priority.rank)
 
     def _recognise(self, job_name: str, index: int) -> None:
         with self.database.begin() as connection:
@@ -168,7 +168,7 @@ class Pipeline:
                 index=index,
                 start=chunk.start,
                 pcm=self.store.get(chunk.audio_key),
-                priority=float(index),
+                priority=float(chunk_priority(job.priority.rank, index)),
             )
             logger.debug("chunk goes to the engine", extra={"job_name": job_name, "chunk": index})
             segments = self.engine.recognise(

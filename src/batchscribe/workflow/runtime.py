@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from batchscribe.domain.job import Failure
-from batchscribe.errors import RecordingFailed
+from batchscribe.errors import RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
 from batchscribe.workflow.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
-#: Dispatch is by polling; half of this is the mean wait of a job on an idle server.
-POLLING_SECONDS = 0.05
 #: Tries of one piece of work before the job ends FAILED, and the wait before the second.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5
+#: The longest wait between tries of work that the machine holds up, and when even that is over.
+LONGEST_WAIT_SECONDS = 10.0
+PATIENCE_SECONDS = 24 * 3600.0
+#: Errors that say nothing about the recording.
+MACHINE_ERRORS = (OperationalError, InterfaceError, PoolTimeoutError, OSError, StoreUnavailable, StorageFull)
 #: Wait between tries to store that a job failed.
 STORE_FAILURE_SECONDS = 5.0
 #: How often work may be taken up again after its worker died. High, because whatever a recording can kill is a child
@@ -40,10 +45,17 @@ class Concurrency:
 
     recordings: int
     chunks: int
+    #: How many chunks all workers together may run at once; None means as many as they like.
+    chunks_of_all: int | None = None
 
 
-def launch(pipeline: Pipeline, database: Database, *, executor_id: str, concurrency: Concurrency) -> None:
-    """Begin to run workflows in threads of this process, those that a dead process of this id left behind first."""
+def launch(
+    pipeline: Pipeline, database: Database, *, executor_id: str, concurrency: Concurrency, polling_seconds: float
+) -> None:
+    """Begin to run workflows in threads of this process, those that a dead process of this id left behind first.
+
+    ``polling_seconds`` is how often each queue is looked at: half of it is the mean wait of a job on an idle server.
+    """
     dispatch.quieten_log()
     DBOS(
         config=DBOSConfig(
@@ -65,34 +77,55 @@ def launch(pipeline: Pipeline, database: Database, *, executor_id: str, concurre
         _until_done(pipeline, job_name, lambda: pipeline.recognise(job_name, index))
 
     DBOS.launch()
-    for queue, limit in (
-        (dispatch.RECORDINGS_QUEUE, concurrency.recordings),
-        (dispatch.CHUNKS_QUEUE, concurrency.chunks),
-    ):
-        DBOS.register_queue(
-            queue, worker_concurrency=limit, polling_interval_sec=POLLING_SECONDS, on_conflict="always_update"
-        )
+    DBOS.register_queue(
+        dispatch.RECORDINGS_QUEUE,
+        worker_concurrency=concurrency.recordings,
+        polling_interval_sec=polling_seconds,
+        on_conflict="always_update",
+    )
+    DBOS.register_queue(
+        dispatch.CHUNKS_QUEUE,
+        worker_concurrency=concurrency.chunks,
+        global_concurrency=concurrency.chunks_of_all,
+        polling_interval_sec=polling_seconds,
+        on_conflict="always_update",
+    )
 
 
 def _until_done(pipeline: Pipeline, job_name: str, work: Callable[[], None]) -> None:
-    """Run the work, again after a wait where that may help or nobody foresaw it, and at last end the job FAILED."""
-    failure = INTERNAL_ERROR
-    for attempt in range(1, ATTEMPTS + 1):
-        if attempt > 1:
-            time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 2))
+    """Run the work until it is done, again after a wait where it fails, and at last end the job FAILED.
+
+    What is the machine's doing (a database or a store that does not answer, a full disk) is waited out, for up to
+    :data:`PATIENCE_SECONDS`; what may be the recording's doing has :data:`ATTEMPTS` tries.
+    """
+    failure, attempt, waits = INTERNAL_ERROR, 0, 0
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while attempt < ATTEMPTS and time.monotonic() < give_up_at:
         try:
             work()
+        except MACHINE_ERRORS as error:
+            waits += 1
+            logger.warning("work on a job waits: %s", error, extra={"job_name": job_name, "waits": waits})
+            time.sleep(min(FIRST_WAIT_SECONDS * 2 ** min(waits, 10), LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.0))  # noqa: S311
         except RecordingFailed as error:
-            failure = Failure(code=error.code, reason=str(error))
+            failure, attempt = Failure(code=error.code, reason=str(error)), attempt + 1
             logger.warning("work on a job failed: %s", error, extra={"job_name": job_name, "attempt": attempt})
+            _pause_before(attempt)
         # The worker's edge: whatever broke, the other jobs go on, and the log has the trace.
         except Exception:
-            failure = INTERNAL_ERROR
+            failure, attempt = INTERNAL_ERROR, attempt + 1
             logger.exception("work on a job failed", extra={"job_name": job_name, "attempt": attempt})
+            _pause_before(attempt)
         else:
             return
     while not _has_failed(pipeline, job_name, failure):
         time.sleep(STORE_FAILURE_SECONDS)
+
+
+def _pause_before(attempt: int) -> None:
+    """Wait before the next try, where there is one."""
+    if attempt < ATTEMPTS:
+        time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 1))
 
 
 def _has_failed(pipeline: Pipeline, job_name: str, failure: Failure) -> bool:

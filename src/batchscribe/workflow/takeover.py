@@ -1,8 +1,7 @@
 """Takes over the work of dead workers. PostgreSQL only: over SQLite there is one worker, which takes up its own.
 
 The durable engine takes up what a process left behind only when a process of the same id starts. So every worker has an
-id of its own, gives two signs of life, and one of them (the janitor, by an advisory lock) looks at the others' once a
-second:
+id of its own and gives two signs of life, and one of them (the janitor, by an advisory lock) looks once a second:
 
 * an advisory lock on a connection of the worker's own, which the database lets go when the connection ends: a worker
   that was killed is found within a second;
@@ -45,6 +44,7 @@ class Takeover:
         self._executor_id = executor_id
         self._stopped = threading.Event()
         self._is_shown_alive = threading.Event()
+        self._is_janitor = False
         #: The count last seen of each worker, and when it was first seen by the steady clock.
         self._seen: dict[str, tuple[int, float]] = {}
 
@@ -59,6 +59,10 @@ class Takeover:
     def stop(self) -> None:
         """Let go of the locks."""
         self._stopped.set()
+
+    def is_janitor(self) -> bool:
+        """Whether this worker looks after what one of all workers has to."""
+        return self._is_janitor
 
     def find_dead(self, connection: Connection, now: float) -> list[str]:
         """Return the workers that hold work and are dead, given the steady clock's time."""
@@ -90,6 +94,7 @@ class Takeover:
                     connection.detach()
                     self._hold(connection)
             except SQLAlchemyError as error:
+                self._is_janitor = False
                 logger.warning("lost the connection that shows this worker alive: %s", type(error).__name__)
                 self._stopped.wait(LOOK_SECONDS)
 
@@ -99,13 +104,12 @@ class Takeover:
             text("SELECT pg_advisory_lock(:space, :key)"), {"space": _LOCK_SPACE, "key": _lock_key(self._executor_id)}
         )
         self._is_shown_alive.set()
-        is_janitor = False
         while not self._stopped.wait(LOOK_SECONDS):
-            if not is_janitor:
+            if not self._is_janitor:
                 key = {"space": _LOCK_SPACE, "key": _JANITOR}
-                is_janitor = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
-                self._seen = {}
-            if is_janitor:
+                taken: bool = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
+                self._is_janitor, self._seen = taken, {}
+            if self._is_janitor:
                 self._hand_on(connection, self.find_dead(connection, time.monotonic()))
             else:
                 connection.execute(text("SELECT 1"))

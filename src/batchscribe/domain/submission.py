@@ -1,0 +1,78 @@
+"""What a caller sends beside a recording: options for the engine, and terms for the job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
+from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.errors import InvalidRequest
+
+#: The fields of a submission's form that mean something, beside the recording.
+FIELDS = ("language_code", "priority", "delete_after_seconds", "delete_media_after_seconds")
+
+#: The longest time that anything can be asked to be kept: ten years.
+LONGEST_SECONDS = 10 * 366 * 86400
+
+
+class Priority(Enum):
+    """How soon a job's turn comes: every waiting job of a higher priority goes before it."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 is first."""
+        return list(Priority).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Everything that a caller asks for, checked."""
+
+    options: TranscriptionOptions = field(default_factory=TranscriptionOptions)
+    priority: Priority = Priority.NORMAL
+    #: Seconds from the job's end until the job is deleted with all it has; None means the server's default.
+    delete_after_seconds: int | None = None
+    #: Seconds from the job's end until its recording is deleted; None means the server's default.
+    delete_media_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """A caller's own name for a submission: the same twice makes one job."""
+
+    key: str
+    #: Says what was sent: equal for equal recordings and fields alone.
+    fingerprint: str
+
+
+def read_submission(fields: Mapping[str, str]) -> Submission:
+    """Read a form's fields; what is missing has its default. Raises InvalidRequest and UnsupportedLanguage."""
+    try:
+        priority = Priority(fields.get("priority", "").strip().lower() or "normal")
+    except ValueError:
+        raise InvalidRequest(
+            f"Invalid priority. Must be one of: {', '.join(each.value for each in Priority)}"
+        ) from None
+    return Submission(
+        options=TranscriptionOptions(
+            language_code=canonical_code(fields.get("language_code", "").strip() or DEFAULT_LANGUAGE_CODE)
+        ),
+        priority=priority,
+        delete_after_seconds=_seconds(fields, "delete_after_seconds"),
+        delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),
+    )
+
+
+def _seconds(fields: Mapping[str, str], name: str) -> int | None:
+    value = fields.get(name, "").strip()
+    if not value:
+        return None
+    if not (value.isascii() and value.isdecimal()) or len(value) > 9 or int(value) > LONGEST_SECONDS:
+        raise InvalidRequest(f"Invalid {name}. Must be a whole number of seconds from 0 to {LONGEST_SECONDS}")
+    return int(value)
