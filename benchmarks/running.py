@@ -87,10 +87,8 @@ def server(**settings: str) -> Iterator[RunningServer]:
     """Run ``batchscribe serve`` with these settings over an empty data folder; models are shared between runs."""
     models = Path(tempfile.gettempdir()) / "batchscribe-bench-models"
     models.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
         (data_dir / "models").symlink_to(models)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSCRIBE_")}
@@ -108,6 +106,14 @@ def server(**settings: str) -> Iterator[RunningServer]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at present."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _wait_until_ready(running: RunningServer) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url
 
+from object_servers import ObjectServer, moto_server, seaweedfs_server
+
 MEDIA = Path(__file__).parent / "media"
 
 
@@ -135,6 +137,20 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[ObjectServer]:
+    """Return moto's S3 server."""
+    with moto_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """Return a real S3 server. Group its users: xdist_group("seaweedfs")."""
+    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs")) as running:
+        yield running
 
 
 @contextmanager

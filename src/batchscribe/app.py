@@ -140,7 +140,9 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         database,
         executor_id=executor_id,
         concurrency=Concurrency(
-            recordings=16 * processes, chunks=4 * processes, chunks_of_all=settings.max_running_chunks or None
+            recordings=16 * processes,
+            chunks=settings.worker_chunks or 4 * processes,
+            chunks_of_all=settings.max_running_chunks or None,
         ),
         polling_seconds=settings.queue_polling_seconds,
     )

@@ -137,6 +137,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
             max_queued_jobs=settings.max_queued_jobs,
             delete_after_seconds=settings.delete_after_seconds,
             delete_media_after_seconds=settings.delete_media_after_seconds,
+            chunk_seconds=settings.chunk_seconds,
         ),
         readiness_checks={
             "sandbox": lambda: _sandbox_readiness(settings),

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs
 from batchscribe.database.jobs import JobEvent
+from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.media import MediaFormat, choose_format, extension_of
 from batchscribe.domain.options import Capabilities
@@ -61,6 +62,8 @@ class Terms:
     #: Seconds from a job's end until it, or its recording alone, is deleted, unless the caller says; None means never.
     delete_after_seconds: int | None = None
     delete_media_after_seconds: int | None = None
+    #: About how long chunks are.
+    chunk_seconds: float = DEFAULT_CHUNK_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,7 @@ class TranscriptionService:
             status=JobStatus.QUEUED,
             options=submission.options,
             priority=submission.priority,
+            chunk_seconds=self._terms.chunk_seconds,
             delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
             delete_media_after_seconds=_first_given(
                 submission.delete_media_after_seconds, self._terms.delete_media_after_seconds
@@ -208,18 +212,25 @@ class TranscriptionService:
         job = self.get(job_name)
         if not is_cancelled:
             raise JobAlreadyEnded(f"The job has already ended: {job.status.value}.")
-        self._store.delete_prefix(work_prefix(job_name))
+        with suppress(OSError, StoreUnavailable):
+            self._store.delete_prefix(work_prefix(job_name))
         return job
 
     def delete(self, job_name: str) -> None:
         """Remove a job with its recording and transcript, whatever its status. Raises JobNotFound."""
         job = self.get(job_name)
+        # The recording goes first: once the row is gone, nothing says any more that there is a recording to remove.
+        try:
+            self._store.delete(job.media_key)
+        except OSError as error:
+            raise ServiceUnavailable("The recording could not be deleted. Try again in a moment.") from error
         with self._writing() as connection:
             is_deleted = jobs.delete_job(connection, job_name, at=datetime.now(UTC))
         if not is_deleted:
             raise _not_found(job_name)
-        self._store.delete(job.media_key)
-        self._store.delete_prefix(work_prefix(job_name))
+        # Whatever is left of the working audio goes with the next housekeeping.
+        with suppress(OSError, StoreUnavailable):
+            self._store.delete_prefix(work_prefix(job_name))
 
     def transcript(self, job_name: str) -> Transcript:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""

@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     max_media_seconds: float = Field(default=4 * 3600.0, gt=0, description="Longest recording that is transcribed.")
     min_free_bytes: int = Field(default=1_000_000_000, ge=0, description="Free space below which uploads are refused.")
     max_queued_jobs: int = Field(default=100_000, ge=1, description="Waiting jobs above which uploads are refused.")
+    chunk_seconds: float = Field(
+        default=120.0, ge=10, le=600, description="About how long chunks are; shorter ones spread over more workers."
+    )
+    worker_chunks: int = Field(
+        default=0, ge=0, description="Chunks that one worker has in hand at once; 0 means four an engine process."
+    )
     max_running_chunks: int = Field(
         default=0, ge=0, description="Chunks that all workers together recognise at once; 0 means no limit."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import stat
@@ -10,6 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +21,21 @@ import pytest
 from batchscribe.domain.ports import MediaStore
 from batchscribe.errors import MediaMissing, StorageFull
 from batchscribe.storage.folder import FolderStore
+from batchscribe.storage.s3 import S3Store
+from object_servers import ObjectServer, use_environment
 
 KEY = "audio/batch/2026-02-05/transcribe-1.mp3"
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A store that is empty, and a look behind it."""
+
+    store: MediaStore
+    #: Everything that lies there, also of uploads that are not finished.
+    contents: Callable[[], list[str]]
+    #: Has another process begin an upload and die in it, where that leaves something for us to reclaim.
+    crash: Callable[[], None]
 
 
 def folder_store(folder: Path, *, min_free_bytes: int = 0) -> FolderStore:
@@ -26,22 +43,57 @@ def folder_store(folder: Path, *, min_free_bytes: int = 0) -> FolderStore:
     return FolderStore(folder, bucket="recordings", min_free_bytes=min_free_bytes)
 
 
-@pytest.fixture(params=[folder_store])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
-    """Return each kind of store, empty."""
-    made: MediaStore = request.param(tmp_path / "media")
-    return made
-
-
-def crash_in_upload(folder: Path) -> None:
-    """Have another process begin an upload and die in it."""
+def laid_in_folder(folder: Path) -> Laid:
+    """Make a store over a folder."""
     program = (
-        "import os, sys; from pathlib import Path; from batchscribe.storage.folder import FolderStore\n"
-        "upload = FolderStore(Path(sys.argv[1]), bucket='b', min_free_bytes=0).begin_upload()\n"
-        "upload.write(b'cut off'); os._exit(9)"
+        "from batchscribe.storage.folder import FolderStore\n"
+        f"upload = FolderStore(Path({str(folder)!r}), bucket='b', min_free_bytes=0).begin_upload()\n"
+        "upload.write(b'cut off')"
     )
+    return Laid(
+        store=folder_store(folder),
+        contents=lambda: [path.relative_to(folder).as_posix() for path in files_below(folder)],
+        crash=lambda: crash_after(program),
+    )
+
+
+def laid_in_bucket(server: ObjectServer, spool_folder: Path) -> Laid:
+    """Make a store over an unused prefix of a server's bucket; AWS's variables must be set."""
+    url = server.new_url()
+    program = (
+        "from batchscribe.storage.s3 import S3Store\n"
+        f"upload = S3Store({url!r}, spool_folder=Path({str(spool_folder)!r})).begin_upload()\n"
+        # Later than that is a commit's only moment between the parts and the recording.
+        "upload.write(bytes(9 << 20)); upload._transfer.finish()"
+    )
+    return Laid(
+        store=S3Store(url, spool_folder=spool_folder, upload_grace_seconds=0.0),
+        contents=lambda: server.keys(url) + server.unfinished_uploads(url),
+        crash=lambda: crash_after(program),
+    )
+
+
+@pytest.fixture(params=["folder", "moto", pytest.param("seaweedfs", marks=pytest.mark.xdist_group("seaweedfs"))])
+def laid(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laid:
+    """Return each kind of store, empty."""
+    if request.param == "folder":
+        return laid_in_folder(tmp_path / "media")
+    server: ObjectServer = request.getfixturevalue(request.param)
+    use_environment(monkeypatch, server.environment())
+    return laid_in_bucket(server, tmp_path / "spool")
+
+
+@pytest.fixture
+def store(laid: Laid) -> MediaStore:
+    """Return each kind of store, empty."""
+    return laid.store
+
+
+def crash_after(program: str) -> None:
+    """Run a program in another process that dies at its end without a word."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    crashed = subprocess.run([sys.executable, "-c", program, folder], check=False, env=environment)
+    program = f"import os; from pathlib import Path\n{program}\nos._exit(9)"
+    crashed = subprocess.run([sys.executable, "-c", program], check=False, env=environment)
     assert crashed.returncode == 9
 
 
@@ -71,13 +123,36 @@ class TestMediaStore:
             store.get(KEY)
         upload.abort()
 
-    def test_an_aborted_upload_leaves_nothing(self, store: MediaStore, tmp_path: Path) -> None:
-        """Abort drops what was written, and may be called again."""
+    @pytest.mark.parametrize("size_bytes", [0, 1, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (24 << 20) + 5])
+    def test_a_recording_of_any_size_is_kept_whole(self, laid: Laid, size_bytes: int) -> None:
+        """Whether it is sent at once or in parts, and however it is sliced on its way."""
+        recording = random.Random(size_bytes).randbytes(size_bytes)  # noqa: S311 - bytes that are no pattern
+        upload = laid.store.begin_upload()
+        for start in range(0, size_bytes, 1_234_567):
+            upload.write(recording[start : start + 1_234_567])
+        assert upload.commit(KEY) == size_bytes
+        with laid.store.open(KEY) as media:
+            assert media.read() == recording
+        assert laid.store.get(KEY) == recording
+        assert len(laid.contents()) == 1
+
+    def test_an_upload_may_pass_from_thread_to_thread(self, store: MediaStore) -> None:
+        """Slices are written by whichever thread is free; only never by two at once."""
         upload = store.begin_upload()
-        upload.write(b"never mind")
+        for _ in range(12):
+            thread = threading.Thread(target=upload.write, args=(bytes(1 << 20),))
+            thread.start()
+            thread.join()
+        assert upload.commit(KEY) == store.size(KEY) == 12 << 20
+
+    @pytest.mark.parametrize("size_bytes", [0, 10, 30 << 20])
+    def test_an_aborted_upload_leaves_nothing(self, laid: Laid, size_bytes: int) -> None:
+        """Abort drops what was written, and may be called again."""
+        upload = laid.store.begin_upload()
+        upload.write(bytes(size_bytes))
         upload.abort()
         upload.abort()
-        assert files_below(tmp_path) == []
+        assert laid.contents() == []
 
     def test_abort_after_commit_keeps_the_recording(self, store: MediaStore) -> None:
         """Whoever always aborts at the end does no harm."""
@@ -136,17 +211,26 @@ class TestMediaStore:
         assert store.get("work/job-10/0.pcm") == store.get(KEY) == b"pcm"
 
     def test_keys_are_listed_by_age(self, store: MediaStore) -> None:
-        """Keys come without extension, and only those that were written longer ago."""
+        """Only those come that were written longer ago; a store that keeps no extension leaves it out."""
         store.put("work/job-1/0.pcm", b"pcm")
         time.sleep(0.05)
-        assert store.keys_older_than("work/", 0.01) == ["work/job-1/0"]
+        assert [key.removesuffix(".pcm") for key in store.keys_older_than("work/", 0.01)] == ["work/job-1/0"]
         assert store.keys_older_than("work/", 60.0) == []
         assert store.keys_older_than("nowhere/", 0.0) == []
 
-    def test_what_a_crash_cut_off_is_reclaimed(self, store: MediaStore, tmp_path: Path) -> None:
+    def test_what_is_listed_by_age_can_be_deleted(self, laid: Laid) -> None:
+        """Whatever form the keys have in which a store lists them."""
+        laid.store.put(KEY, b"recording")
+        time.sleep(0.05)
+        for key in laid.store.keys_older_than("audio/", 0.01):
+            laid.store.delete(key)
+        assert laid.contents() == []
+
+    def test_what_a_crash_cut_off_is_reclaimed(self, laid: Laid) -> None:
         """An upload whose process is gone goes, once it is old enough; every recording stays."""
+        store = laid.store
         store.put(KEY, b"recording")
-        crash_in_upload(tmp_path / "media")
+        laid.crash()
         assert store.reclaim(60.0) == 0
         time.sleep(0.05)
         assert store.reclaim(0.01) == 1
@@ -163,6 +247,35 @@ class TestMediaStore:
             thread.join()
         assert [store.get(key) for key in keys] == [key.encode() for key in keys]
 
+    def test_a_prefix_of_many_keys_is_listed_and_removed_whole(self, laid: Laid) -> None:
+        """More than a server tells in one answer."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: laid.store.put(f"work/job-1/{number}.pcm", b""), range(1_010)))
+        laid.store.put("work/job-2/0.pcm", b"")
+        time.sleep(0.05)
+        assert len(laid.store.keys_older_than("work/job-1/", 0.01)) == 1_010
+        laid.store.delete_prefix("work/job-1/")
+        assert len(laid.contents()) == 1
+
+    @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "/etc/passwd", "", ".", "a\0b"])
+    def test_a_key_that_is_none_is_refused(self, laid: Laid, key: str) -> None:
+        """It would be our bug, and nothing is touched."""
+        with pytest.raises(ValueError, match="not a key"):
+            laid.store.put(key, b"bytes")
+        with pytest.raises(ValueError, match="not a key"):
+            laid.store.delete(key)
+        assert laid.contents() == []
+
+    @pytest.mark.parametrize("prefix", ["../", "work/../../", "/", "/etc/", "", "work", "./"])
+    def test_a_prefix_that_is_none_is_refused(self, store: MediaStore, prefix: str) -> None:
+        """Nor does one remove everything, nor one that does not end where a key's part ends."""
+        store.put(KEY, b"bytes")
+        with pytest.raises(ValueError, match="of the media store"):
+            store.delete_prefix(prefix)
+        with pytest.raises(ValueError, match="of the media store"):
+            store.keys_older_than(prefix, 0.0)
+        assert store.get(KEY) == b"bytes"
+
 
 class TestFolderStore:
     """What the store of one machine promises beyond that."""
@@ -177,17 +290,6 @@ class TestFolderStore:
         with pytest.raises(ValueError, match="not a key"):
             store.delete(key)
         assert files_below(tmp_path) == [tmp_path / "outside"]
-
-    @pytest.mark.parametrize("prefix", ["../", "work/../../", "/", "/etc/", "", "work", "./"])
-    def test_no_prefix_leaves_the_folder(self, tmp_path: Path, prefix: str) -> None:
-        """Nor does one remove everything, nor one that does not end where a key's part ends."""
-        store = folder_store(tmp_path / "media")
-        store.put(KEY, b"bytes")
-        with pytest.raises(ValueError, match="of the media store"):
-            store.delete_prefix(prefix)
-        with pytest.raises(ValueError, match="of the media store"):
-            store.keys_older_than(prefix, 0.0)
-        assert store.get(KEY) == b"bytes"
 
     def test_recordings_have_no_extension_and_are_their_owners_alone(self, tmp_path: Path) -> None:
         """No program takes a recording for what its name says, and no other user reads it."""

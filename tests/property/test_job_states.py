@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -290,7 +291,7 @@ class JobStates(RuleBasedStateMachine):
         self.statements_left = left
 
     def _say(self, chunk: ChunkAudio) -> str:
-        """Say which chunk it is, after something else may have happened; it is never one that is recognised already."""
+        """Say which chunk it is, after something else may have happened; it is none that is recognised already."""
         left, self.statements_left = self.statements_left, None
         with self.database.connect() as connection:
             query = text('SELECT recognised_at FROM chunks WHERE job_name = :name AND "index" = :index')
@@ -375,5 +376,25 @@ def test_work_may_be_cut_off_before_every_single_statement() -> None:
                 break
         states.events_tell_the_way()
         assert statements > 30
+    finally:
+        states.teardown()
+
+
+@pytest.mark.parametrize("data", RECORDINGS[1:])
+@pytest.mark.parametrize("what", ["cancel", "delete"])
+@pytest.mark.parametrize("moment", range(4))
+def test_a_job_may_be_ended_at_every_moment_of_its_work(data: bytes, what: str, moment: int) -> None:
+    """While it is read, and while each of its chunks is recognised: nothing of it comes later."""
+    states = JobStates()
+    try:
+        name = str(states.submit(data=data))
+        moments = itertools.count()
+        states.decoder.meanwhile = lambda: states._meanwhile(name, what) if next(moments) == moment else None
+        states.run_all_work()
+        states.decoder.meanwhile = lambda: None
+        states.what_has_ended_never_changes()
+        states.a_transcript_is_there_exactly_when_the_job_is_completed()
+        states.events_tell_the_way()
+        states.deleted_jobs_are_gone()
     finally:
         states.teardown()

@@ -55,6 +55,8 @@ class Checker:
         self._jobs: dict[str, sqlite3.Row] = {}
         self._chunks: dict[tuple[str, int], sqlite3.Row] = {}
         self._gone: set[str] = set()
+        #: The job that each idempotency key has made.
+        self._by_key: dict[str, str] = {}
 
     def after_commit(self, raw: sqlite3.Connection, now: str) -> None:
         """Check every promise about what a commit may change; ``now`` is as SQLite has times."""
@@ -67,6 +69,9 @@ class Checker:
         for name, job in jobs.items():
             _require(name not in self._gone, f"{name} came back after it was deleted")
             before = self._jobs.get(name)
+            if before is None and (key := self._uploads[job["media_key"]].idempotency_key) is not None:
+                _require(key not in self._by_key, f"{name} and {self._by_key.get(key)} have one idempotency key")
+                self._by_key[key] = name
             is_final = _ORDER[job["status"]] == 2
             if before is not None:
                 _require(_ORDER[job["status"]] >= _ORDER[before["status"]], f"{name} went back to {job['status']}")

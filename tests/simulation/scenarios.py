@@ -22,7 +22,7 @@ def scenario_of(seed: int) -> Scenario:
         if dice.random() < 0.8:
             return None
         start = dice.uniform(0.0, 15.0)
-        return start, start + dice.choice([3.0, 40.0, 600.0])
+        return start, start + dice.choice([3.0, 40.0, 120.0])
 
     recordings = tuple(
         Recording(
@@ -56,6 +56,7 @@ def scenario_of(seed: int) -> Scenario:
         deletes=some(0.5),
         clears=some(0.7),
         days_until_cleared=dice.choice([0.0, 1.0, 10.0]),
+        last_chunk_seconds=dice.choice([0.0, 0.0, 30.0]),
     )
 
 

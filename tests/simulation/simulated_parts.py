@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -79,10 +80,15 @@ class SimulatedDatabase:
     def __init__(self, world: World, on_commit: Callable[[sqlite3.Connection], None]) -> None:
         self._world = world
         self._on_commit = on_commit
-        self.raw = _fresh_database()
-        self._engine = engine_over(self.raw)
+        self.raw, self._engine, empty = _memory()
+        self.raw.rollback()
+        self.raw.deserialize(empty)
         self.dialect = self._engine.dialect
         event.listen(self._engine, "before_cursor_execute", self._before_statement)
+
+    def close(self) -> None:
+        """Leave the connection to the next simulation."""
+        event.remove(self._engine, "before_cursor_execute", self._before_statement)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -128,26 +134,16 @@ class _Memory(sqlite3.Connection):
         """Stay open."""
 
 
-_TEMPLATE: list[bytes] = []
-
-
-def _fresh_database() -> sqlite3.Connection:
+@cache
+def _memory() -> tuple[sqlite3.Connection, Engine, bytes]:
+    """Return one connection for all simulations, since SQLAlchemy is slow to begin, and the empty tables."""
     raw = sqlite3.connect(":memory:", isolation_level="IMMEDIATE", factory=_Memory)
-    if not _TEMPLATE:
-        engine = engine_over(raw)
-        metadata.create_all(engine)
-        raw.execute(_WORK_TABLE)
-        raw.commit()
-        _TEMPLATE.append(raw.serialize())
-    else:
-        raw.deserialize(_TEMPLATE[0])
+    engine = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: raw)
+    metadata.create_all(engine)
+    raw.execute(_WORK_TABLE)
+    raw.commit()
     raw.execute("PRAGMA foreign_keys=ON")
-    return raw
-
-
-def engine_over(raw: sqlite3.Connection) -> Engine:
-    """Return SQLAlchemy's engine over one connection that exists."""
-    return create_engine("sqlite://", poolclass=StaticPool, creator=lambda: raw)
+    return raw, engine, raw.serialize()
 
 
 def _lost() -> OperationalError:
@@ -325,9 +321,12 @@ class SimulatedDecoder:
 class SimulatedEngine:
     """The scripted engine in virtual time, with processes that can die."""
 
-    def __init__(self, world: World, *, poison: Callable[[ChunkAudio], bool]) -> None:
+    def __init__(
+        self, world: World, *, poison: Callable[[ChunkAudio], bool], extra_seconds: Callable[[ChunkAudio], float]
+    ) -> None:
         self._world = world
         self._poison = poison
+        self._extra_seconds = extra_seconds
         self._scripted = ScriptedEngine()
         self.capabilities: Capabilities = self._scripted.capabilities
 
@@ -342,7 +341,7 @@ class SimulatedEngine:
         """Recognise one chunk. Raises Cancelled, EngineCrashed."""
         self._world.note(f"engine begins {chunk.job_name} chunk {chunk.index}")
         for step in range(1, 4):
-            self._world.sleep(chunk.duration * self._world.dice.uniform(0.1, 1.0))
+            self._world.sleep(chunk.duration * self._world.dice.uniform(0.1, 1.0) + self._extra_seconds(chunk) / 3)
             if is_cancelled():
                 raise Cancelled("Cancelled by request.")
             on_progress(chunk.duration * step / 3)

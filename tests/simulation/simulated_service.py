@@ -19,9 +19,8 @@ from simulated_parts import (
     SimulatedQueue,
     SimulatedStore,
     Work,
-    read_recording,
 )
-from simulated_world import Crashed, Faults, Process, Signal, Strike, Violation, World
+from simulated_world import Faults, Process, Signal, Strike, World
 from sqlalchemy.exc import OperationalError
 
 from batchscribe import service as service_module
@@ -53,6 +52,8 @@ class Scenario:
     #: Days that pass before some jobs are deleted, with faults again.
     days_until_cleared: float = 0.0
     clears: float = 0.0
+    #: Seconds more that the last chunk of each recording takes: others wait for it, as with a busy engine.
+    last_chunk_seconds: float = 0.0
 
 
 class SimulatedService:
@@ -80,6 +81,7 @@ class SimulatedService:
                 self._play()
             finally:
                 self.world.end()
+                self.database.close()
 
     def _play(self) -> None:
         world, scenario = self.world, self.scenario
@@ -277,7 +279,11 @@ class SimulatedWorker:
             database=database,
             store=deployment.store,
             decoder=SimulatedDecoder(world),
-            engine=SimulatedEngine(world, poison=self._is_poison),
+            engine=SimulatedEngine(
+                world,
+                poison=lambda chunk: self._is_last(chunk) and self._recording(chunk).kind == "poison",
+                extra_seconds=lambda chunk: deployment.scenario.last_chunk_seconds if self._is_last(chunk) else 0.0,
+            ),
             dispatcher=cast("Any", deployment.queue),
             in_flight=self._in_flight,
             decoding=cast("Any", _Places(world, 1)),
@@ -329,7 +335,7 @@ class SimulatedWorker:
     def _wait_for_watch(self) -> None:
         if not self.running:
             self._woken.wait()
-        self.world.sleep(0.5)
+        self.world.sleep(self.world.dice.uniform(0.5, 3.0))
 
     def _died(self) -> None:
         deployment = self._deployment
@@ -343,10 +349,11 @@ class SimulatedWorker:
         if self.process.frozen_until > self.world.now:
             self._deployment.queue.recover(self.name)
 
-    def _is_poison(self, chunk: ChunkAudio) -> bool:
-        """Whether this chunk is the last of a poisonous recording."""
-        recording = self._deployment.store.recording_of(chunk.job_name)
-        return recording.kind == "poison" and chunk.start + chunk.duration > recording.seconds - 0.01
+    def _recording(self, chunk: ChunkAudio) -> Recording:
+        return self._deployment.store.recording_of(chunk.job_name)
+
+    def _is_last(self, chunk: ChunkAudio) -> bool:
+        return chunk.start + chunk.duration > self._recording(chunk).seconds - 0.01
 
 
 class _Tick:
@@ -418,6 +425,3 @@ def installed(world: World) -> Iterator[None]:
             yield
         finally:
             logging.disable(logging.NOTSET)
-
-
-__all__ = ["Crashed", "Violation", "read_recording"]

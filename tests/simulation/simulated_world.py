@@ -73,8 +73,8 @@ class Strike:
 
     kind: str
     number: int
-    #: ``crash``, or ``freeze`` for long enough that others take over and finish.
-    action: str
+    #: Seconds that the process is frozen for; None kills it.
+    freeze_seconds: float | None = None
 
 
 class World:
@@ -149,19 +149,18 @@ class World:
         self.check_alive()
         process = self._thread().process
         number = self.points[process.kind] = self.points.get(process.kind, 0) + 1
-        action = None
-        if self._strike is not None and (self._strike.kind, self._strike.number) == (process.kind, number):
-            action = self._strike.action
-        elif process.kind != "client" and self.chance(self.faults.crash):
-            action = "crash"
-        elif process.kind != "client" and self.chance(self.faults.freeze):
-            action = "freeze"
-        if action == "crash":
+        is_struck = self._strike is not None and (self._strike.kind, self._strike.number) == (process.kind, number)
+        frozen_seconds = self._strike.freeze_seconds if is_struck and self._strike is not None else None
+        is_frozen, is_killed = frozen_seconds is not None, is_struck and frozen_seconds is None
+        if process.kind != "client":
+            is_killed = is_killed or self.chance(self.faults.crash)
+            is_frozen = is_frozen or self.chance(self.faults.freeze)
+        if is_killed:
             self.note(f"KILLED at {label}")
             self.kill(process)
             raise Crashed
-        if action == "freeze":
-            process.frozen_until = self.now + self.dice.uniform(1.0, 60.0)
+        if is_frozen:
+            process.frozen_until = self.now + (frozen_seconds or self.dice.uniform(1.0, 60.0))
             self.note(f"FROZEN at {label} until {process.frozen_until:.3f}")
             for tell in process.on_freeze:
                 tell()

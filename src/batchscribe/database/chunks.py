@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, literal, select, update
 
 from batchscribe.database.schema import chunks, jobs
 from batchscribe.domain.job import JobStatus
@@ -27,17 +27,20 @@ class Chunk:
     is_recognised: bool
 
 
-def add_chunk(connection: Connection, chunk: Chunk) -> None:
-    """Insert a planned chunk. It must not be there yet."""
-    connection.execute(
-        insert(chunks).values(
-            job_name=chunk.job_name,
-            index=chunk.index,
-            start=chunk.start,
-            duration=chunk.duration,
-            audio_key=chunk.audio_key,
-        )
+def add_chunk(connection: Connection, chunk: Chunk) -> bool:
+    """Insert a planned chunk, which must not be there yet; return False where its job has ended or is gone."""
+    values = {
+        chunks.c.job_name: chunk.job_name,
+        chunks.c.index: chunk.index,
+        chunks.c.start: chunk.start,
+        chunks.c.duration: chunk.duration,
+        chunks.c.audio_key: chunk.audio_key,
+    }
+    planned = select(*(literal(value, column.type) for column, value in values.items()))
+    inserted = connection.execute(
+        insert(chunks).from_select(list(values), planned.where(_is_running(chunk.job_name).exists()))
     )
+    return inserted.rowcount == 1
 
 
 def find_chunk(connection: Connection, job_name: str, index: int) -> Chunk | None:
@@ -81,14 +84,13 @@ def save_fragment(
     Returns whether it was stored.
     """
     body = json.dumps([segment_to_json(segment) for segment in segments], ensure_ascii=False, separators=(",", ":"))
-    is_running = select(jobs.c.name).where(jobs.c.name == job_name, jobs.c.status == JobStatus.IN_PROGRESS.value)
     changed = connection.execute(
         update(chunks)
         .where(
             chunks.c.job_name == job_name,
             chunks.c.index == index,
             chunks.c.recognised_at.is_(None),
-            is_running.exists(),
+            _is_running(job_name).exists(),
         )
         .values(fragment=body, recognised_at=at, done_duration=chunks.c.duration)
     )
@@ -141,3 +143,8 @@ def note_progress(connection: Connection, done: dict[tuple[str, int], float]) ->
         .where(jobs.c.name.in_(names), jobs.c.status == JobStatus.IN_PROGRESS.value)
         .values(done_duration=sum_of_chunks)
     )
+
+
+def _is_running(job_name: str) -> Select[tuple[str]]:
+    """Select the job where it is IN_PROGRESS."""
+    return select(jobs.c.name).where(jobs.c.name == job_name, jobs.c.status == JobStatus.IN_PROGRESS.value)

@@ -55,6 +55,7 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
             upload_seconds=job.upload_seconds,
             created_at=job.created_at,
             priority=job.priority.value,
+            chunk_seconds=job.chunk_seconds,
             delete_after_seconds=job.delete_after_seconds,
             delete_media_after_seconds=job.delete_media_after_seconds,
         )
@@ -112,10 +113,12 @@ def move_job(
 def describe_media(connection: Connection, job_name: str, **values: Any) -> None:  # noqa: ANN401 - columns' values
     """Store what decoding found: ``media_sample_rate_hertz``, ``media_duration``, ``chunk_count``, ``warnings``.
 
-    A job that has ended meanwhile stays as it is.
+    A job that has ended meanwhile stays as it is, and so does one that has been cut to its end: the header's duration,
+    coming late from a worker that was frozen, is no match for the measured one.
     """
     is_running = jobs.c.status == JobStatus.IN_PROGRESS.value
-    connection.execute(update(jobs).where(jobs.c.name == job_name, is_running).values(values))
+    is_uncut = jobs.c.chunk_count.is_(None)
+    connection.execute(update(jobs).where(jobs.c.name == job_name, is_running, is_uncut).values(values))
 
 
 def save_transcript(connection: Connection, job_name: str, transcript: Transcript) -> None:
@@ -198,6 +201,7 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         upload_seconds=row.upload_seconds,
         created_at=row.created_at,
         priority=Priority(row.priority),
+        chunk_seconds=row.chunk_seconds,
         delete_after_seconds=row.delete_after_seconds,
         delete_media_after_seconds=row.delete_media_after_seconds,
         started_at=row.started_at,

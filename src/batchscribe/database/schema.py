@@ -89,6 +89,7 @@ jobs = Table(
     #: What the caller or the server's defaults say, counted from the job's end; null means to keep.
     Column("delete_after_seconds", Integer),
     Column("delete_media_after_seconds", Integer),
+    Column("chunk_seconds", Float, nullable=False, default=120.0, server_default="120"),
     #: When the job, or its recording alone, is to be deleted; null until the job ends, and where it is to be kept.
     Column("delete_at", UtcDateTime, index=True),
     Column("delete_media_at", UtcDateTime, index=True),

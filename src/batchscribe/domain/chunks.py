@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: How long chunks are where nobody says otherwise.
+DEFAULT_CHUNK_SECONDS = 120.0
+
 #: Seconds of audio that one level stands for.
 FRAME_SECONDS = 0.02
 
@@ -16,6 +19,11 @@ class ChunkLimits:
     longest: float = 150.0
     #: A cut is made in the middle of the quietest stretch of this length.
     pause: float = 0.4
+
+    @classmethod
+    def around(cls, seconds: float) -> ChunkLimits:
+        """Return the limits of chunks of about so many seconds: a quarter more or less."""
+        return cls(shortest=0.75 * seconds, longest=1.25 * seconds)
 
 
 def quietest_cut(levels: list[int], limits: ChunkLimits) -> int:

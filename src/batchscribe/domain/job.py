@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import Priority
@@ -69,6 +70,8 @@ class TranscriptionJob:
     #: Seconds from the job's end until it, or its recording alone, is deleted; None means that it is kept.
     delete_after_seconds: int | None = None
     delete_media_after_seconds: int | None = None
+    #: About how long its chunks are, in seconds: kept with the job, so that an interrupted plan is made again the same.
+    chunk_seconds: float = DEFAULT_CHUNK_SECONDS
     started_at: datetime | None = None
     completed_at: datetime | None = None
     #: Of the recording itself; None until it has been probed.

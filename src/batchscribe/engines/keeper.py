@@ -49,12 +49,13 @@ class ChildLimits:
     """When a child is ended."""
 
     #: Seconds a child may load its model.
-    start_seconds: float = 120.0
+    start_seconds: float = 300.0
     #: Seconds that any work may take, and seconds more for each second of its audio.
     work_seconds: float = 60.0
     work_seconds_per_audio_second: float = 20.0
-    #: A child that is larger than this after some work is replaced.
-    rss_bytes: int = 2 << 30
+    #: A child that has grown by more than this since its model was loaded is replaced. Whisper base
+    #: needs 150 MB to work.
+    growth_bytes: int = 2 << 30
     #: A child that had nothing to do for so many seconds is ended, and its memory given back; None means never.
     idle_seconds: float | None = None
     #: Environment variables for the child beside our own.
@@ -74,7 +75,7 @@ class Keeper(threading.Thread):
         self.peers: list[Keeper] = []
         self._number, self._choice, self._limits, self._schedule = number, choice, limits, schedule
         self._is_wanted = False
-        self._max_batch = 1
+        self._max_batch, self._loaded_bytes = 1, 0
 
     def want(self) -> None:
         """Start the child now, whether or not there is work."""
@@ -127,7 +128,8 @@ class Keeper(threading.Thread):
                 process.end()
                 error = ModelUnavailable(answer["unavailable"])
                 break
-            self._max_batch = answer["max_batch"]
+            self._max_batch, self._loaded_bytes = answer["max_batch"], answer["rss_bytes"]
+            self.rss_bytes = self._loaded_bytes
             self.start_error = None
             return process
         self._give_up_start(error)
@@ -178,7 +180,7 @@ class Keeper(threading.Thread):
             self._schedule.died(work, str(death))
             return False
         self.rss_bytes = answer["rss_bytes"]
-        if self.rss_bytes > self._limits.rss_bytes:
+        if self.rss_bytes - self._loaded_bytes > self._limits.growth_bytes:
             logger.info("The engine process is replaced: it uses %d bytes.", self.rss_bytes)
             return False
         return True

@@ -33,7 +33,7 @@ class ChildStatus:
     state: ChildState
     #: What it recognises with: the model's folder.
     model: str
-    #: Resident memory after its last work; 0 before the first.
+    #: Resident memory after its last work; 0 before it was started.
     rss_bytes: int
     #: Why it could not start, the last time that it was tried.
     error: str | None

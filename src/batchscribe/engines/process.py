@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 
     from batchscribe.engines.recogniser import RecogniserChoice
 
-#: One thread a child: OpenMP over more makes the decoder slower. The allocator's settings keep the encoder's large
-#: tensors from being mapped and unmapped for each operation (1.5 times faster at 30 s windows); they count only when
-#: a process starts with them.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "GLIBC_TUNABLES": (
-        "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
-    ),
-}
+#: One thread a child: OpenMP over more makes the decoder slower. The model's folder is all that a child may read.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 #: How long the other side may stall in the middle of a frame.
 _FRAME_SECONDS = 60.0
 

@@ -11,7 +11,7 @@ from batchscribe.domain.transcript import Item, ItemKind
 from batchscribe.domain.transcript import Quality as Signs
 from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
 from batchscribe.engines.voice_activity import VoiceActivity
-from batchscribe.engines.whisper_model import Decoded, WhisperModel
+from batchscribe.engines.whisper_model import Decoded, Search, WhisperModel
 from batchscribe.engines.windows import BUCKETS, Window, WindowLimits, bucket_for, cut_windows
 from batchscribe.engines.words import items_of, moved, segments_of, sharpened, within
 
@@ -48,20 +48,27 @@ class Effort:
     """What a quality mode means."""
 
     limits: WindowLimits
-    #: A window whose tokens' mean log probability is lower is searched once more, thoroughly.
-    doubtful_below: float
-    #: Whether stretches that were passed over are looked for and recognised again.
+    #: A window whose mean log probability is lower is searched a second time in another way; None for never.
+    second_search_below: float | None
+    #: Whether stretches that were passed over are looked for and recognised by themselves.
     finds_skips: bool
 
 
 EFFORTS: dict[Quality, Effort] = {
-    Quality.ACCURATE: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), doubtful_below=-0.6, finds_skips=True),
-    Quality.BALANCED: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), doubtful_below=-1.0, finds_skips=True),
-    Quality.FAST: Effort(limits=WindowLimits(longest=16.0, wanted=10.0), doubtful_below=-1.0, finds_skips=False),
+    Quality.ACCURATE: Effort(
+        limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=-0.25, finds_skips=True
+    ),
+    Quality.BALANCED: Effort(
+        limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=None, finds_skips=True
+    ),
+    Quality.FAST: Effort(limits=WindowLimits(longest=16.0, wanted=10.0), second_search_below=None, finds_skips=False),
 }
-#: The thorough search. A wide beam drops more sentences than a narrow one, so it is for doubtful windows only.
-_THOROUGH_BEAM = 5
-_THOROUGH_NO_REPEAT = 6
+_FIRST = Search(beam=1)
+_SECOND = Search(beam=2, with_times=False)
+#: For windows in which the model ran away or found nothing sure.
+_THOROUGH = Search(beam=5, no_repeat=6)
+#: The second search's text is taken unless it is shorter than this share of the first's: then it dropped a sentence.
+_COMPLETE_SHARE = 0.93
 #: Text above this compression ratio repeats itself (Whisper's own limit).
 _LOOP_RATIO = 2.4
 #: Below this mean log probability words are guesses; together with a no-speech probability above, they are invented.
@@ -90,26 +97,39 @@ class WhisperRecogniser:
         A window's segments depend on its own samples, bucket and language alone.
         """
         encoded = [self._model.encode(window.pcm, window.bucket) for window in windows]
-        decoded = self._model.decode(encoded, [window.language for window in windows], beam=1)
-        return [
-            self._segments(window, *self._checked(window, *answer))
-            for window, answer in zip(windows, zip(encoded, decoded, strict=True), strict=True)
-        ]
+        languages = [window.language for window in windows]
+        decoded = self._model.decode(encoded, languages, _FIRST)
+        self._search_again(encoded, languages, decoded)
+        segments = []
+        for i, window in enumerate(windows):
+            if _has_failed(decoded[i]):
+                encoded[i], decoded[i] = self._rescued(window, encoded[i], decoded[i])
+            segments.append(self._segments(window, encoded[i], decoded[i]))
+        return segments
 
-    def _checked(
+    def _search_again(
+        self, encoded: list[NDArray[np.float32]], languages: list[str], decoded: list[Decoded]
+    ) -> None:
+        """Put a second search's words in the place of a first's that were not sure."""
+        limit = self._effort.second_search_below
+        unsure = [i for i, first in enumerate(decoded) if limit is not None and first.average_log_probability < limit]
+        if not unsure:
+            return
+        seconds = self._model.decode([encoded[i] for i in unsure], [languages[i] for i in unsure], _SECOND)
+        for i, second in zip(unsure, seconds, strict=True):
+            is_complete = second.length >= _COMPLETE_SHARE * decoded[i].length
+            if not _has_failed(second) and (is_complete or _has_failed(decoded[i])):
+                decoded[i] = second
+
+    def _rescued(
         self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded
     ) -> tuple[NDArray[np.float32], Decoded]:
-        """Search once more where the first search's words are doubtful, with the longest pad and a wide beam."""
-        if not _is_doubtful(decoded, self._effort.doubtful_below):
+        """Search a window thoroughly, with the longest pad; return the better of both answers."""
+        longer = self._model.encode(window.pcm, BUCKETS[-1])
+        thorough = self._model.decode([longer], [window.language], _THOROUGH)[0]
+        if _has_failed(thorough) and thorough.average_log_probability < decoded.average_log_probability:
             return encoded, decoded
-        again_encoded = self._model.encode(window.pcm, BUCKETS[-1])
-        again = self._model.decode(
-            [again_encoded], [window.language], beam=_THOROUGH_BEAM, no_repeat=_THOROUGH_NO_REPEAT
-        )[0]
-        first_is_sound = not _is_doubtful(decoded, _GUESS)
-        if first_is_sound and again.average_log_probability <= decoded.average_log_probability:
-            return encoded, decoded
-        return again_encoded, again
+        return longer, thorough
 
     def _segments(self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded) -> tuple[Segment, ...]:
         """Time the words of a decoded window, fill in what was passed over, and group them into segments."""
@@ -138,8 +158,8 @@ class WhisperRecogniser:
         pcm = window.pcm[int(skip.start * SAMPLE_RATE_HERTZ) : int(skip.end * SAMPLE_RATE_HERTZ)]
         part = WindowAudio(pcm=pcm, bucket=bucket_for(len(pcm)), language=window.language)
         encoded = self._model.encode(pcm, part.bucket)
-        decoded = self._model.decode([encoded], [window.language], beam=1)[0]
-        if _is_doubtful(decoded, _GUESS):
+        decoded = self._model.decode([encoded], [window.language], _FIRST)[0]
+        if _has_failed(decoded):
             return known
         found = moved(self._items(part, encoded, decoded), skip.start)
         words = [item.content.casefold() for item in found if item.kind is ItemKind.PRONUNCIATION]
@@ -148,10 +168,10 @@ class WhisperRecogniser:
         return [*known, *found]
 
 
-def _is_doubtful(decoded: Decoded, limit: float) -> bool:
-    """Whether another search may be worth its time."""
+def _has_failed(decoded: Decoded) -> bool:
+    """Whether a search ran away, found nothing, or guessed."""
     has_run_away = decoded.is_cut_off or decoded.compression_ratio > _LOOP_RATIO
-    return has_run_away or not decoded.tokens or decoded.average_log_probability < limit
+    return has_run_away or not decoded.tokens or decoded.average_log_probability < _GUESS
 
 
 def _is_invented(decoded: Decoded) -> bool:

@@ -18,7 +18,9 @@ BUCKETS = (8, 11, 14, 17, 21, 25, 30)
 #: Silence after the speech that a window must have room for in its bucket, in seconds: without it the model loops.
 PAD_SECONDS = 1.0
 
+#: A stretch holds frames above the lower probability, and at least one above the higher: music and noise seldom do.
 _SPEECH_PROBABILITY = 0.2
+_SURE_SPEECH_PROBABILITY = 0.6
 _KEPT_SILENCE_SECONDS = 0.4
 _LONGEST_INNER_SILENCE_SECONDS = 2.0
 
@@ -74,7 +76,7 @@ def _stretches(probabilities: NDArray[np.float32]) -> list[tuple[int, int]]:
             stretches[-1] = (stretches[-1][0], end)
         else:
             stretches.append((start, end))
-    return stretches
+    return [(start, end) for start, end in stretches if probabilities[start:end].max() >= _SURE_SPEECH_PROBABILITY]
 
 
 def _cut(probabilities: NDArray[np.float32], limits: WindowLimits) -> list[tuple[int, int]]:

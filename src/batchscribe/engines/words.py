@@ -82,8 +82,6 @@ def _split(content: str) -> tuple[str, str, str]:
         start += 1
     while end > start and _is_mark(content[end - 1]):
         end -= 1
-    if end < len(content) and content[end] == "." and "." in content[start:end]:
-        end += 1
     return content[:start], content[start:end], content[end:]
 
 

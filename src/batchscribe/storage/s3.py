@@ -241,7 +241,8 @@ def _advice(error: Exception, *, bucket: str) -> str:
     place = f"the bucket {bucket} at {address[0] if address else 'AWS'}"
     if "NoSuchBucket" in reason:
         return f"There is no such bucket as {place}: create it, or correct BATCHSCRIBE_STORAGE_URL or AWS_ENDPOINT_URL."
-    if "169.254.169.254" in reason or "169.254.170.2" in reason:
+    # The machine's and the container's role are asked for when there is nothing else.
+    if "/latest/api/token" in reason or "169.254.170.2" in reason:
         return f"There are no credentials for the bucket {bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
     if "403 Forbidden" in reason or "401 Unauthorized" in reason:
         return (

@@ -17,10 +17,12 @@ from batchscribe.errors import StoreUnavailable, UploadTooLarge
 UPLOADS = "uploads"
 #: A smaller recording is stored by one request, a larger one in parts of this size (S3's least is 5 MiB).
 PART_BYTES = 8 << 20
+#: What the thread of a transfer is called.
+THREAD_NAME = "upload to the bucket"
 #: Parts on their way at once; each is held in memory until the bucket has it.
 _PARTS_AT_ONCE = 2
 #: What CopyObject copies at most: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
-_LARGEST_BYTES = 5 << 30
+LARGEST_BYTES = 5 << 30
 
 
 class S3Upload:
@@ -39,8 +41,8 @@ class S3Upload:
     def write(self, data: bytes) -> None:
         """Append bytes; waits while the bucket is slower. Raises StoreUnavailable, UploadTooLarge."""
         self._size_bytes += len(data)
-        if self._size_bytes > _LARGEST_BYTES:
-            raise UploadTooLarge(f"The media store takes recordings of up to {_LARGEST_BYTES} bytes.")
+        if self._size_bytes > LARGEST_BYTES:
+            raise UploadTooLarge(f"The media store takes recordings of up to {LARGEST_BYTES} bytes.")
         if self._transfer is None:
             self._head += data
             if len(self._head) < PART_BYTES:
@@ -89,7 +91,7 @@ class _Transfer:
         self._has_ended = threading.Event()
         self._is_stored = False
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="upload to the bucket", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def feed(self, data: bytes) -> None:

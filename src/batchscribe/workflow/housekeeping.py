@@ -46,6 +46,7 @@ class Housekeeper:
         self._store = store
         self._dispatcher = dispatcher
         self._stopped = threading.Event()
+        self._has_seen_all_media = False
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -80,15 +81,12 @@ class Housekeeper:
 
     def _reclaim_media(self) -> int:
         """Remove recordings whose submission was interrupted before its job was stored."""
-        # Recordings lie in a folder a day: those of days long gone were looked at on those days.
-        today = datetime.now(UTC)
-        keys = [
-            key
-            for days in range(3)
-            for key in self._store.keys_older_than(
-                f"audio/batch/{today - timedelta(days=days):%Y-%m-%d}/", ORPHAN_AGE.total_seconds()
-            )
-        ]
+        # Recordings lie in a folder a day: after a first look at all, those of days long gone have been looked at.
+        folders = ["audio/"]
+        if self._has_seen_all_media:
+            today = datetime.now(UTC)
+            folders = [f"audio/batch/{today - timedelta(days=days):%Y-%m-%d}/" for days in range(3)]
+        keys = [key for folder in folders for key in self._store.keys_older_than(folder, ORPHAN_AGE.total_seconds())]
         count = 0
         for start in range(0, len(keys), 500):
             names = {PurePosixPath(key).stem: key for key in keys[start : start + 500]}
@@ -97,6 +95,7 @@ class Housekeeper:
             for name in names.keys() - known.keys():
                 self._store.delete(names[name])
                 count += 1
+        self._has_seen_all_media = True
         return count
 
     def delete_expired(self) -> int:
@@ -104,13 +103,16 @@ class Housekeeper:
         count = 0
         while not self._stopped.is_set():
             now = datetime.now(UTC)
-            with self._database.begin() as connection:
+            with self._database.connect() as connection:
                 expired = retention.expired_jobs(connection, at=now)
-                for name, _ in expired:
-                    jobs.delete_job(connection, name, at=now)
+            # Recordings go first: once a row is gone, nothing says any more that there is a recording to remove.
             for name, media_key in expired:
                 self._store.delete(media_key)
                 self._store.delete_prefix(work_prefix(name))
+            if expired:
+                with self._database.begin() as connection:
+                    for name, _ in expired:
+                        jobs.delete_job(connection, name, at=now)
             with self._database.connect() as connection:
                 stale = retention.expired_media(connection, at=now)
             for _, media_key in stale:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine as Database
 
 from batchscribe.database import chunks, jobs
 from batchscribe.database.chunks import Chunk
+from batchscribe.domain.chunks import ChunkLimits
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, work_prefix
 from batchscribe.domain.ports import (
     BYTES_PER_SAMPLE,
@@ -27,7 +28,7 @@ from batchscribe.domain.ports import (
     MediaStore,
 )
 from batchscribe.domain.transcript import join_fragments
-from batchscribe.errors import Cancelled, RecordingFailed
+from batchscribe.errors import Cancelled, MediaMissing, RecordingFailed
 from batchscribe.workflow.cutting import cut
 from batchscribe.workflow.dispatch import Dispatcher, chunk_priority
 from batchscribe.workflow.in_flight import InFlight
@@ -119,7 +120,7 @@ class Pipeline:
 
     def _cut(self, job: TranscriptionJob, audio: DecodedAudio) -> int:
         """Store each chunk's audio and row; return how many there are."""
-        pieces = cut(audio.blocks())
+        pieces = cut(audio.blocks(), ChunkLimits.around(job.chunk_seconds))
         start, index = 0.0, 0
         with self.decoding:
             pcm = next(pieces, None)
@@ -150,8 +151,8 @@ class Pipeline:
             return
         self.store.put(chunk.audio_key, pcm)
         with self.database.begin() as connection:
-            if known is None:
-                chunks.add_chunk(connection, chunk)
+            if known is None and not chunks.add_chunk(connection, chunk):
+                raise Cancelled("The job has ended.")
             if not is_only:
                 self.dispatcher.enqueue_chunk(connection, chunk.job_name, chunk.index, priority_rank=job.priority.rank)
 
@@ -162,12 +163,13 @@ class Pipeline:
         if chunk is None or job is None or job.status.is_final:
             self.store.delete_prefix(work_prefix(job_name))
             return
-        if not chunk.is_recognised:
+        pcm = None if chunk.is_recognised else self._read_audio(chunk)
+        if pcm is not None:
             audio = ChunkAudio(
                 job_name=job_name,
                 index=index,
                 start=chunk.start,
-                pcm=self.store.get(chunk.audio_key),
+                pcm=pcm,
                 priority=float(chunk_priority(job.priority.rank, index)),
             )
             logger.debug("chunk goes to the engine", extra={"job_name": job_name, "chunk": index})
@@ -181,6 +183,18 @@ class Pipeline:
                 chunks.save_fragment(connection, job_name, index, segments, at=datetime.now(UTC))
         self.store.delete(chunk.audio_key)
         self._finish_if_complete(job_name)
+
+    def _read_audio(self, chunk: Chunk) -> bytes | None:
+        """Return a chunk's audio, or None where another worker has recognised the chunk meanwhile. Raises MediaMissing."""
+        try:
+            return self.store.get(chunk.audio_key)
+        except MediaMissing:
+            # Whoever has recognised a chunk removes its audio; a worker that was frozen may come for it too late.
+            with self.database.connect() as connection:
+                known = chunks.find_chunk(connection, chunk.job_name, chunk.index)
+            if known is None or known.is_recognised:
+                return None
+            raise
 
     def _finish_if_complete(self, job_name: str) -> None:
         """Join the fragments and end the job COMPLETED, when every chunk is recognised."""

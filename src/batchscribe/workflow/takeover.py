@@ -5,8 +5,8 @@ id of its own and gives two signs of life, and one of them (the janitor, by an a
 
 * an advisory lock on a connection of the worker's own, which the database lets go when the connection ends: a worker
   that was killed is found within a second;
-* a count that moves on (``liveness.py``): a worker that is frozen or cut off is found when its count has stood still for
-  :data:`~batchscribe.workflow.liveness.PATIENCE_SECONDS` by the janitor's own steady clock, so no clock need be right.
+* a count that moves on (``liveness.py``): a worker that is frozen or cut off is found when its count has stood still
+  for :data:`~batchscribe.workflow.liveness.PATIENCE_SECONDS` by the janitor's own steady clock: no clock need be right.
 
 A worker that was taken for dead wrongly does no harm: whatever it still writes is refused where the job has moved on.
 """

@@ -10,7 +10,14 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_COLUMNS = ("priority", "delete_after_seconds", "delete_media_after_seconds", "delete_at", "delete_media_at")
+_COLUMNS = (
+    "priority",
+    "chunk_seconds",
+    "delete_after_seconds",
+    "delete_media_after_seconds",
+    "delete_at",
+    "delete_media_at",
+)
 
 
 def upgrade() -> None:
@@ -20,6 +27,7 @@ def upgrade() -> None:
     op.add_column("transcription_jobs", sa.Column("delete_media_after_seconds", sa.Integer))
     op.add_column("transcription_jobs", sa.Column("delete_at", UtcDateTime))
     op.add_column("transcription_jobs", sa.Column("delete_media_at", UtcDateTime))
+    op.add_column("transcription_jobs", sa.Column("chunk_seconds", sa.Float, nullable=False, server_default="120"))
     op.create_index("ix_transcription_jobs_delete_at", "transcription_jobs", ["delete_at"])
     op.create_index("ix_transcription_jobs_delete_media_at", "transcription_jobs", ["delete_media_at"])
     op.create_table(
