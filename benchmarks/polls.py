@@ -31,7 +31,7 @@ def main() -> None:
         while (client.get(job.job_name).progress or 0.0) < 0.02:
             time.sleep(0.2)
         _row("both cores busy", running.base_url, job.job_name)
-        if client.get(job.job_name).status in {"COMPLETED", "FAILED"}:
+        if client.get(job.job_name).status.is_final:
             print("the recording was done before the polls were: the second row is not under load")
         client.cancel(job.job_name)
 

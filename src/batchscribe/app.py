@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -18,7 +19,7 @@ from typing import IO, Protocol
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
-from batchscribe.errors import ConfigurationError
+from batchscribe.errors import ConfigurationError, ServiceUnavailable
 from batchscribe.logs import configure_logs
 from batchscribe.parts import (
     build_database,
@@ -52,7 +53,7 @@ class Transcribe(Protocol):
 
 def prepare(settings: Settings) -> None:
     """Make the data folder and see that the database can be used. Raises ConfigurationError with what to change."""
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     check_sandbox(settings)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -71,6 +72,8 @@ def run_api(settings: Settings) -> None:
     from batchscribe.web.front import uvicorn_config
 
     _follow_supervisor(settings)
+    # uvicorn, having served, sends itself the signal that ended it: that must not be the end before the log is written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     prepare(settings)
     _allow_many_connections()
     service = build_service(settings, build_database(settings))
@@ -81,6 +84,9 @@ def run_api(settings: Settings) -> None:
         upload_stall_seconds=settings.upload_stall_seconds,
         reads_may_wait=settings.is_scale_out,
     )
+    # A database that is gone in this moment only delays the counting.
+    with suppress(ServiceUnavailable):
+        app.state.metrics.start()
     logger.info("listening on http://%s:%s", settings.host, settings.port)
     uvicorn.Server(uvicorn_config(app, host=settings.host, port=settings.port)).run()
 

@@ -1,11 +1,38 @@
-"""What the log looks like: one line an event, with the job's name and other facts as ``key=value`` behind it."""
+"""What the log looks like, and how it reaches standard error without anybody waiting for it.
+
+As text a record is one line with the job's name and other facts as ``key=value`` behind the sentence; as JSON it is one
+object a line. A thread of its own writes the lines, so that a reader that has stopped to read never stops the server.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import re
 import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
+from typing import Any
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+#: So many lines wait for whoever reads them; what comes then is dropped and counted.
+MOST_WAITING_LINES = 2_000
+#: Characters of a sentence or a field, and of a trace, beyond which the middle is left out.
+LONGEST_TEXT = 4_000
+LONGEST_TRACE = 16_000
+#: How long the end of a process waits for its last lines to be read.
+FLUSH_SECONDS = 2.0
+
+_SECRETS = re.compile(
+    r"(?P<before>://[^\s:/@]*:)[^\s@/]+(?=@)"
+    r"|(?P<name>\b(?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|password)=)[^\s&'\",;]+",
+    re.IGNORECASE,
+)
 
 
 class LineFormatter(logging.Formatter):
@@ -17,25 +44,127 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record, its extra fields behind the sentence."""
-        fields = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-        record.message = record.getMessage()
+        record.message = _said(record.getMessage())
         record.asctime = self.formatTime(record)
-        text = self.formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())
-        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        text = self.formatMessage(record) + "".join(f" {name}={value}" for name, value in _fields(record).items())
         # A trace has lines of its own, and an error's words may come from outside: none of them begins a line.
-        return "\n    ".join(_printable(each) for each in (text, *trace.splitlines()))
+        return "\n    ".join(_printable(each) for each in (text, *_trace(record).splitlines()))
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object: ``time`` (UTC), ``level``, ``logger``, ``message``, then its extra fields.
+
+    A trace is in ``exception``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record in ASCII, on one line whatever is in it."""
+        content = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _said(record.getMessage()),
+        }
+        if trace := _trace(record):
+            content["exception"] = trace
+        return json.dumps(_fields(record) | content)
+
+
+class Outlet(QueueHandler):
+    """Hands each record, already written out, to the thread that writes to a stream; never waits."""
+
+    def __init__(self, stream: Any, formatter: logging.Formatter) -> None:  # noqa: ANN401 - as StreamHandler takes it
+        """Begin to write; :meth:`close` ends it."""
+        self._lines: SimpleQueue[Any] = SimpleQueue()
+        super().__init__(self._lines)
+        self.setFormatter(formatter)
+        self._dropped = 0
+        self._listener = _Listener(self._lines, logging.StreamHandler(stream), respect_handler_level=False)
+        self._listener.start()
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Write the record out here and now: what it speaks of may be another by the time it is read."""
+        return logging.makeLogRecord({"msg": self.format(record), "levelno": record.levelno})
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put a line in the queue, unless too many wait; the next one that finds room says how many were dropped."""
+        if self._lines.qsize() >= MOST_WAITING_LINES:
+            self._dropped += 1
+            return
+        self._tell_dropped()
+        self._lines.put(record)
+
+    def close(self) -> None:
+        """Write what waits, for up to :data:`FLUSH_SECONDS`, and end the thread. Harmless twice."""
+        self._tell_dropped()
+        self._listener.end()
+        super().close()
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            facts = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "dropped": dropped}
+            self._lines.put(self.prepare(logging.makeLogRecord(facts | {"msg": "lines of the log were dropped"})))
+
+
+class _Listener(QueueListener):
+    """Writes the lines; its end does not wait for a reader that has stopped to read."""
+
+    def end(self) -> None:
+        """End the thread, or leave it behind where it hangs in a write."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self.enqueue_sentinel()
+            thread.join(FLUSH_SECONDS)
+
+
+def configure_logs(level: str, log_format: str = "text") -> None:
+    """Send the log of our parts, and every library's warnings, to standard error. Harmless twice.
+
+    ``log_format`` is ``text`` or ``json``. ``logging.shutdown``, which Python calls at its exit, writes what waits.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if isinstance(handler, Outlet):
+            handler.close()
+    root.handlers[:] = [Outlet(sys.stderr, JsonFormatter() if log_format == "json" else LineFormatter())]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("batchscribe").setLevel(level)
+    # The durable engine writes by itself, in a form of its own, unless its log has a handler already.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
+    threading.excepthook = _log_end_of_thread
+
+
+def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
+    if end.exc_value is not None:
+        trace = (end.exc_type, end.exc_value, end.exc_traceback)
+        logging.getLogger(__name__).error("a thread ended", exc_info=trace, extra={"thread_of": str(end.thread)})
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the record's extra fields; numbers stay numbers."""
+    extra = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+    return {name: value if _is_plain(value) else _said(str(value)) for name, value in extra.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON has a word for the value that needs no checking."""
+    return value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _trace(record: logging.LogRecord) -> str:
+    if not record.exc_info or record.exc_info[0] is None:
+        return ""
+    return _said("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"), LONGEST_TRACE)
+
+
+def _said(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return a text without the passwords and signatures of addresses in it, and not too long."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} [...] {text[-longest // 2 :]}"
+    return _SECRETS.sub(lambda match: (match["before"] or match["name"]) + "***", text)
 
 
 def _printable(text: str) -> str:
     """Write line ends and terminal codes as Python would."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-def configure_logs(level: str) -> None:
-    """Send the log of our parts to standard error. Harmless twice."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("batchscribe").setLevel(level)

@@ -17,14 +17,13 @@ from batchscribe.storage.folder import FolderStore
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Database
 
-    from batchscribe.service import Readiness, TranscriptionService
+    from batchscribe.monitor import Readiness
+    from batchscribe.service import TranscriptionService
 
 logger = logging.getLogger(__name__)
 
 #: The bucket in the ``s3://`` addresses of recordings that are kept in a folder.
 FOLDER_BUCKET = "batchscribe"
-#: A worker that gave a sign of life within so many seconds is at work.
-LIVELY_SECONDS = 10.0
 
 
 def check_sandbox(settings: Settings) -> None:
@@ -125,12 +124,14 @@ def build_engine(settings: Settings) -> Engine:
 
 def build_service(settings: Settings, database: Database) -> TranscriptionService:
     """Build the door that the api opens; the database must be up to date."""
-    from batchscribe.service import Terms, TranscriptionService
+    from batchscribe.domain.submission import Terms
+    from batchscribe.service import TranscriptionService
     from batchscribe.workflow.dispatch import Dispatcher
 
+    store = build_store(settings)
     return TranscriptionService(
         database=database,
-        store=build_store(settings),
+        store=store,
         dispatcher=Dispatcher(database),
         capabilities=_capabilities(settings),
         terms=Terms(
@@ -143,6 +144,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
             "sandbox": lambda: _sandbox_readiness(settings),
             "worker": lambda: _worker_readiness(database),
         },
+        free_bytes=store.free_bytes if isinstance(store, FolderStore) else None,
     )
 
 
@@ -167,7 +169,7 @@ def _unusable_database(settings: Settings, error: Exception) -> ConfigurationErr
 
 
 def _sandbox_readiness(settings: Settings) -> Readiness:
-    from batchscribe.service import Readiness
+    from batchscribe.monitor import Readiness
 
     status = sandbox_status()
     return Readiness(is_ok=status.is_complete or not settings.require_sandbox, sentence=status.sentence)
@@ -177,11 +179,11 @@ def _worker_readiness(database: Database) -> Readiness:
     from sqlalchemy.exc import SQLAlchemyError
 
     from batchscribe.database import workers
-    from batchscribe.service import Readiness
+    from batchscribe.monitor import Readiness
 
     try:
         with database.connect() as connection:
-            lively = sum(seconds < LIVELY_SECONDS for seconds in workers.seconds_since_beats(connection))
+            lively = workers.lively_count(connection)
     except SQLAlchemyError:
         return Readiness(is_ok=False, sentence="It is not known whether a worker runs: the database does not answer.")
     if not lively:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs
+from batchscribe.database.connection import reading, writing
 from batchscribe.database.jobs import JobEvent
-from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.media import MediaFormat, choose_format, extension_of
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
-from batchscribe.domain.submission import Idempotency, Submission, read_submission
+from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import (
     Cancelled,
@@ -34,15 +31,12 @@ from batchscribe.errors import (
     MediaNotFound,
     QueueFull,
     ServiceUnavailable,
-    StorageFull,
     StoreUnavailable,
     UnsupportedLanguage,
     UnsupportedMediaFormat,
 )
+from batchscribe.monitor import Monitor, Readiness
 from batchscribe.workflow.dispatch import Dispatcher
-
-#: How long the answer to "is the queue full?" is good for.
-QUEUE_LOOK_SECONDS = 1.0
 
 #: What a job name may look like; anything else is no job's name.
 JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
@@ -51,27 +45,6 @@ JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
 ABANDONED_UPLOAD_SECONDS = 60.0
 
 CANCELLED = Failure(code=Cancelled.code, reason="Cancelled by request.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What the operator grants every job."""
-
-    #: As many jobs may wait; one more is refused.
-    max_queued_jobs: int = 100_000
-    #: Seconds from a job's end until it, or its recording alone, is deleted, unless the caller says; None means never.
-    delete_after_seconds: int | None = None
-    delete_media_after_seconds: int | None = None
-    #: About how long chunks are.
-    chunk_seconds: float = DEFAULT_CHUNK_SECONDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """Whether one part can do its work, and a sentence about it."""
-
-    is_ok: bool
-    sentence: str
 
 
 class TranscriptionService:
@@ -86,15 +59,22 @@ class TranscriptionService:
         capabilities: Capabilities,
         terms: Terms | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
+        free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        """Use these parts; ``readiness_checks`` are asked by :meth:`readiness` beside the database and the store."""
+        """Use these parts; the last two are the monitor's."""
         self._database = database
         self._store = store
         self._dispatcher = dispatcher
         self._capabilities = capabilities
         self._terms = terms or Terms()
-        self._queue_seen: tuple[float, bool] = (-1.0, False)
-        self._readiness_checks = readiness_checks or {}
+        #: What is asked of the whole rather than of a job.
+        self.monitor = Monitor(
+            database=database,
+            store=store,
+            max_queued_jobs=self._terms.max_queued_jobs,
+            readiness_checks=readiness_checks or {},
+            free_bytes=free_bytes,
+        )
 
     def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
@@ -111,7 +91,8 @@ class TranscriptionService:
 
     def begin_upload(self) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, ServiceUnavailable."""
-        self._check_queue()
+        if self.monitor.is_queue_full():
+            raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
         with _store_errors_are_said():
             return self._store.begin_upload()
 
@@ -145,9 +126,8 @@ class TranscriptionService:
             with _store_errors_are_said():
                 size_bytes = upload.commit(key)
         except ServiceUnavailable:
-            # It may have its name already, but perhaps not on disk; a store that is broken may not delete either.
-            with suppress(OSError, StoreUnavailable):
-                self._store.delete(key)
+            # It may have its name already, but perhaps not on disk.
+            self._forget_recording(key)
             raise
         job = TranscriptionJob(
             name=name,
@@ -176,14 +156,16 @@ class TranscriptionService:
                 )
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
-            self._store.delete(key)
+            self._forget_recording(key)
             if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
             return earlier
         except SQLAlchemyError as error:
             # A commit may have happened although it was reported as failed: only a job that is not there is undone.
             if not self._is_stored(name):
-                self._store.delete(key)
+                # Where the connection broke it may be happening yet: then the recording stays until housekeeping looks.
+                if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+                    self._forget_recording(key)
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
         return job
 
@@ -191,7 +173,7 @@ class TranscriptionService:
         """Return a job, with its text when it is COMPLETED. Raises JobNotFound."""
         if not JOB_NAME_PATTERN.fullmatch(job_name):
             raise _not_found(job_name)
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             job = jobs.find_job(connection, job_name, with_text=True)
         if job is None:
             raise _not_found(job_name)
@@ -199,13 +181,13 @@ class TranscriptionService:
 
     def list(self, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
         """Return one page of jobs, latest first. Raises InvalidRequest for a token that is not ours."""
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             return jobs.list_jobs(connection, status=status, max_results=max_results, next_token=next_token)
 
     def cancel(self, job_name: str) -> TranscriptionJob:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
         self.get(job_name)
-        with self._writing() as connection:
+        with writing(self._database) as connection:
             is_cancelled = jobs.move_job(
                 connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED
             )
@@ -224,7 +206,7 @@ class TranscriptionService:
             self._store.delete(job.media_key)
         except OSError as error:
             raise ServiceUnavailable("The recording could not be deleted. Try again in a moment.") from error
-        with self._writing() as connection:
+        with writing(self._database) as connection:
             is_deleted = jobs.delete_job(connection, job_name, at=datetime.now(UTC))
         if not is_deleted:
             raise _not_found(job_name)
@@ -235,7 +217,7 @@ class TranscriptionService:
     def transcript(self, job_name: str) -> Transcript:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
         job = self.get(job_name)
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             transcript = jobs.find_transcript(connection, job_name)
         if transcript is None:
             if job.failure is not None:
@@ -253,67 +235,17 @@ class TranscriptionService:
 
     def latest_event_id(self) -> int:
         """Return the id of the last event."""
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             return jobs.latest_event_id(connection)
 
     def events_after(self, event_id: int) -> Sequence[JobEvent]:
         """Return the events after this id, in order."""
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             return jobs.events_after(connection, event_id)
-
-    def readiness(self) -> dict[str, Readiness]:
-        """Ask every part whether it can do its work."""
-        checks = {"database": self._database_readiness, "storage": self._storage_readiness, **self._readiness_checks}
-        return {name: check() for name, check in checks.items()}
-
-    def _database_readiness(self) -> Readiness:
-        try:
-            with self._database.connect() as connection:
-                jobs.latest_event_id(connection)
-        except SQLAlchemyError:
-            return Readiness(is_ok=False, sentence="The database does not answer.")
-        return Readiness(is_ok=True, sentence=f"{self._database.dialect.name} answers.")
-
-    def _storage_readiness(self) -> Readiness:
-        try:
-            self._store.begin_upload().abort()
-        except (OSError, StorageFull) as error:
-            return Readiness(is_ok=False, sentence=f"The media store takes no uploads: {error}")
-        return Readiness(is_ok=True, sentence="The media store can be written.")
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """Read from the database. Raises ServiceUnavailable where it does not answer."""
-        try:
-            with self._database.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Write to the database in one transaction. Raises ServiceUnavailable where it does not answer."""
-        try:
-            with self._database.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
-
-    def _check_queue(self) -> None:
-        """Raise QueueFull where too many jobs wait. The database is asked once a second at the most."""
-        now = time.monotonic()
-        seen_at, is_full = self._queue_seen
-        if now - seen_at > QUEUE_LOOK_SECONDS or is_full:
-            with self._reading() as connection:
-                most = self._terms.max_queued_jobs
-                is_full = jobs.count_queued(connection, most) >= most
-            self._queue_seen = (now, is_full)
-        if is_full:
-            raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
 
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
         """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
-        with self._reading() as connection:
+        with reading(self._database) as connection:
             found = idempotency_keys.find(connection, idempotency.key, at=datetime.now(UTC))
             if found is None:
                 return None
@@ -324,6 +256,11 @@ class TranscriptionService:
         if job is None:
             raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
         return job
+
+    def _forget_recording(self, key: str) -> None:
+        """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""
+        with suppress(OSError, StoreUnavailable):
+            self._store.delete(key)
 
     def _is_stored(self, job_name: str) -> bool:
         """Whether a job is in the database. Raises ServiceUnavailable where that cannot be told."""

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
+    log_format: str = Field(default="text", pattern="^(text|json)$", description="text, or json: one object a line.")
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )

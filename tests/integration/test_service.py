@@ -343,15 +343,15 @@ class TestReadiness:
 
     def test_it_says_which_part_cannot(self, service: TranscriptionService, database: Engine) -> None:
         """Without a worker jobs wait; with one they do not."""
-        readiness = service.readiness()
+        readiness = service.monitor.readiness()
         assert {name for name, each in readiness.items() if not each.is_ok} == {"worker"}
         assert set(readiness) == {"database", "storage", "sandbox", "worker"}
         with database.begin() as connection:
             workers.beat(connection, "local", host="here", pid=1)
-        assert all(each.is_ok for each in service.readiness().values())
+        assert all(each.is_ok for each in service.monitor.readiness().values())
         with database.begin() as connection:
             workers.forget(connection, "local")
-        assert not service.readiness()["worker"].is_ok
+        assert not service.monitor.readiness()["worker"].is_ok
 
     def test_a_worker_waits_for_the_end_of_the_one_before(self, settings: Settings) -> None:
         """The kernel may take a moment to let go of a killed worker's lock; one that stays is another worker."""
@@ -366,6 +366,6 @@ class TestReadiness:
     def test_a_full_disk_is_told(self, settings: Settings, database: Engine) -> None:
         """The store says why it takes nothing."""
         full = parts.build_service(settings.model_copy(update={"min_free_bytes": 1 << 62}), database)
-        storage = full.readiness()["storage"]
+        storage = full.monitor.readiness()["storage"]
         assert not storage.is_ok
         assert "free disk space" in storage.sentence

@@ -21,7 +21,7 @@ from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings
 from batchscribe.workflow.liveness import PATIENCE_SECONDS, Heartbeat
 from batchscribe.workflow.takeover import Takeover
-from tests.conftest import Clip
+from conftest import Clip
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -105,7 +105,7 @@ def test_the_work_of_a_worker_that_ends_is_taken_over_and_finished(
     end: signal.Signals,
     most_seconds: float,
 ) -> None:
-    """A worker that is killed loses its work within seconds, a frozen one when its patience is over; nothing is lost."""
+    """A killed worker loses its work within seconds, a frozen one when its patience is over; nothing is lost."""
     service = app.build_service(shared_settings, database)
     by_pid = {worker.pid: worker for worker in (start_worker(), start_worker())}
     wait_until(lambda: count_workers(database) == 2, 30)

@@ -43,6 +43,7 @@ def scenario_of(seed: int) -> Scenario:
             freeze=some(0.01),
             database_error=some(0.03),
             database_false_error=some(0.02),
+            late_commit=some(0.2),
             store_error=some(0.03),
             store_false_error=some(0.02),
             engine_crash=some(0.05),

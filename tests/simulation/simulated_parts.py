@@ -84,6 +84,8 @@ class SimulatedDatabase:
         self.raw.rollback()
         self.raw.deserialize(empty)
         self.dialect = self._engine.dialect
+        #: Of the transaction that is open.
+        self._statements: list[tuple[str, Any]] = []
         event.listen(self._engine, "before_cursor_execute", self._before_statement)
 
     def close(self) -> None:
@@ -96,9 +98,16 @@ class SimulatedDatabase:
         self._world.point("before a transaction")
         self._refuse_in_outage()
         with self._engine.begin() as connection:
+            self._statements.clear()
             yield connection
             if self._world.chance(self._world.faults.database_error):
                 self._world.note("database error at the commit; nothing was committed")
+                raise _lost()
+            is_submission = "INTO transcription_jobs" in self._statements[0][0] if self._statements else False
+            if is_submission and self._world.chance(self._world.faults.late_commit):
+                self._world.note("the connection breaks at the commit, which will happen later")
+                statements = list(self._statements)
+                self._world.later(self._world.dice.uniform(0.0, 3.0), lambda: self._commit_late(statements))
                 raise _lost()
         self._on_commit(self.raw)
         self._world.point("after a transaction")
@@ -117,10 +126,21 @@ class SimulatedDatabase:
         with self._engine.connect() as connection:
             yield connection
 
-    def _before_statement(self, *_: Any) -> None:
+    def _before_statement(self, _connection: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
         # Within a transaction nobody else runs, which is what SQLite promises to one that writes.
         if not self.raw.in_transaction:
             self._world.point("between statements")
+            self._statements.clear()
+        self._statements.append((sql, values))
+
+    def _commit_late(self, statements: list[tuple[str, Any]]) -> None:
+        try:
+            with self.raw:
+                for sql, values in statements:
+                    self.raw.execute(sql, values)
+        except sqlite3.IntegrityError:
+            return
+        self._on_commit(self.raw)
 
     def _refuse_in_outage(self) -> None:
         if self._world.is_out(self._world.faults.database_outage):
@@ -147,7 +167,8 @@ def _memory() -> tuple[sqlite3.Connection, Engine, bytes]:
 
 
 def _lost() -> OperationalError:
-    return OperationalError("simulated", None, sqlite3.OperationalError("the connection was lost"))
+    cause = sqlite3.OperationalError("the connection was lost")
+    return OperationalError("simulated", None, cause, connection_invalidated=True)
 
 
 class SimulatedStore:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from typing import Any, cast
 
 import pytest
@@ -29,7 +33,7 @@ from batchscribe.domain.ports import ChunkAudio
 from batchscribe.domain.submission import Idempotency, Submission
 from batchscribe.errors import JobAlreadyEnded, JobNotFound, ServiceUnavailable, StorageFull
 from batchscribe.service import TranscriptionService
-from batchscribe.workflow import housekeeping, pipeline, runtime
+from batchscribe.workflow import pipeline, runtime
 from batchscribe.workflow.housekeeping import Housekeeper
 from batchscribe.workflow.in_flight import InFlight
 from batchscribe.workflow.pipeline import Pipeline
@@ -401,11 +405,11 @@ def installed(world: World) -> Iterator[None]:
             """Return the virtual seconds."""
             return world.now
 
-    class Today:
-        """Stands for the class ``datetime`` where only ``now`` is asked."""
+    class Today(datetime):
+        """Stands for the class ``datetime``."""
 
-        @staticmethod
-        def now(_zone: object) -> Any:
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:  # noqa: ARG003 - all of ours are in UTC
             """Return the virtual time of day."""
             return world.today()
 
@@ -413,13 +417,14 @@ def installed(world: World) -> Iterator[None]:
         return f"transcribe-{uuid.UUID(int=world.dice.getrandbits(128))}"
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (runtime, housekeeping, service_module):
-            patch.setattr(module, "time", Clock)
-        patch.setattr(runtime, "random", world.dice)
-        for module in (service_module, pipeline, housekeeping):
-            patch.setattr(module, "datetime", Today)
+        for module_name, module in list(sys.modules.items()):
+            if module_name.startswith(("batchscribe.service", "batchscribe.workflow")):
+                for real, virtual in ((time, Clock), (datetime, Today), (random, world.dice)):
+                    attribute = real.__name__
+                    if getattr(module, attribute, None) is real:
+                        patch.setattr(module, attribute, virtual)
         patch.setattr(service_module, "new_job_name", name)
-        patch.setattr(pipeline, "cut", small_cut)
+        patch.setattr(pipeline, "cut", lambda blocks, _limits: small_cut(blocks))
         logging.disable(logging.CRITICAL)
         try:
             yield

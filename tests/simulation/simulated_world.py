@@ -35,6 +35,8 @@ class Faults:
     #: An error before anything was done, and an error after all was done.
     database_error: float = 0.0
     database_false_error: float = 0.0
+    #: A submission is committed some seconds after the connection broke.
+    late_commit: float = 0.0
     store_error: float = 0.0
     store_false_error: float = 0.0
     engine_crash: float = 0.0

@@ -38,9 +38,11 @@ def add_chunk(connection: Connection, chunk: Chunk) -> bool:
     }
     planned = select(*(literal(value, column.type) for column, value in values.items()))
     inserted = connection.execute(
-        insert(chunks).from_select(list(values), planned.where(_is_running(chunk.job_name).exists()))
+        insert(chunks)
+        .from_select(list(values), planned.where(_is_running(chunk.job_name).exists()))
+        .returning(chunks.c.index)
     )
-    return inserted.rowcount == 1
+    return inserted.one_or_none() is not None
 
 
 def find_chunk(connection: Connection, job_name: str, index: int) -> Chunk | None:

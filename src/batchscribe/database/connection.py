@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from batchscribe.errors import ServiceUnavailable
 
 #: How long a writer waits for another before it gives up, in milliseconds.
 BUSY_TIMEOUT_MILLISECONDS = 30_000
@@ -30,6 +35,26 @@ def connect(database_url: str, *, pool_size: int = 20) -> Engine:
 def is_sqlite(engine: Engine) -> bool:
     """Whether the database is the embedded one."""
     return engine.dialect.name == "sqlite"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Read from the database. Raises ServiceUnavailable where it does not answer."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Write to the database in one transaction. Raises ServiceUnavailable where it does not answer."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise ServiceUnavailable("The database does not answer at present. Try again in a moment.") from error
 
 
 def _set_sqlite_pragmas(connection: sqlite3.Connection, _entry: ConnectionPoolEntry | Any) -> None:  # noqa: ANN401

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,11 +35,16 @@ _FIND_WITH_TEXT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent:
-    """One thing that happened to a job. Ids grow."""
+    """One thing that happened to a job. Ids grow, but one may be seen after a higher one: see ``event_log.py``.
+
+    ``data`` holds ``waiting_seconds`` of ``job.started``, ``audio_seconds`` and ``processing_seconds`` of
+    ``job.completed``, ``code`` of ``job.failed``.
+    """
 
     id: int
     job_name: str
     type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def add_job(connection: Connection, job: TranscriptionJob) -> None:
@@ -100,12 +106,16 @@ def move_job(
         if failure is not None:
             values |= {"failure_code": failure.code, "failure_reason": failure.reason}
         changed = connection.execute(
-            update(jobs).where(jobs.c.name == job_name, jobs.c.status == before.value).values(values)
-        )
-        if changed.rowcount:
+            update(jobs)
+            .where(jobs.c.name == job_name, jobs.c.status == before.value)
+            .values(values)
+            .returning(*_JOB_COLUMNS)
+        ).one_or_none()
+        if changed is not None:
+            job = _job(changed, None)
             if to.is_final:
-                _set_deletion(connection, job_name, at)
-            _add_event(connection, job_name, TRANSITIONS[before, after], at)
+                _set_deletion(connection, job, at)
+            _add_event(connection, job_name, TRANSITIONS[before, after], at, _facts(job, at))
             return True
     return False
 
@@ -163,27 +173,35 @@ def latest_event_id(connection: Connection) -> int:
 
 def events_after(connection: Connection, event_id: int) -> list[JobEvent]:
     """Return the events after this id, in order, at most 1,000."""
-    columns = (events.c.id, events.c.job_name, events.c.type)
+    columns = (events.c.id, events.c.job_name, events.c.type, events.c.data)
     rows = connection.execute(select(*columns).where(events.c.id > event_id).order_by(events.c.id).limit(1000))
-    return [JobEvent(id=row.id, job_name=row.job_name, type=row.type) for row in rows]
+    return [JobEvent(id=row.id, job_name=row.job_name, type=row.type, data=row.data or {}) for row in rows]
 
 
-def _add_event(connection: Connection, job_name: str, event_type: str, at: datetime) -> None:
-    connection.execute(insert(events).values(job_name=job_name, type=event_type, created_at=at))
+def _add_event(
+    connection: Connection, job_name: str, event_type: str, at: datetime, data: dict[str, Any] | None = None
+) -> None:
+    connection.execute(insert(events).values(job_name=job_name, type=event_type, data=data, created_at=at))
 
 
-def _set_deletion(connection: Connection, job_name: str, ended_at: datetime) -> None:
+def _facts(job: TranscriptionJob, at: datetime) -> dict[str, Any] | None:
+    """Return what an event says beside its type: the job as it is after the transition, and the transition's time."""
+    if job.failure is not None:
+        return {"code": job.failure.code}
+    if job.status is JobStatus.COMPLETED and job.started_at is not None:
+        processing_seconds = (at - job.started_at).total_seconds()
+        return {"audio_seconds": job.media_duration or 0.0, "processing_seconds": processing_seconds}
+    if job.status is JobStatus.IN_PROGRESS:
+        return {"waiting_seconds": (at - job.created_at).total_seconds()}
+    return None
+
+
+def _set_deletion(connection: Connection, job: TranscriptionJob, ended_at: datetime) -> None:
     """Set when a job that has just ended is to be deleted, and its recording."""
-    terms = connection.execute(
-        select(jobs.c.delete_after_seconds, jobs.c.delete_media_after_seconds).where(jobs.c.name == job_name)
-    ).one()
-    times = {
-        column: ended_at + timedelta(seconds=seconds)
-        for column, seconds in zip(("delete_at", "delete_media_at"), terms, strict=True)
-        if seconds is not None
-    }
+    terms = {"delete_at": job.delete_after_seconds, "delete_media_at": job.delete_media_after_seconds}
+    times = {column: ended_at + timedelta(seconds=after) for column, after in terms.items() if after is not None}
     if times:
-        connection.execute(update(jobs).where(jobs.c.name == job_name).values(times))
+        connection.execute(update(jobs).where(jobs.c.name == job.name).values(times))
 
 
 def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:

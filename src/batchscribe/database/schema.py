@@ -152,6 +152,20 @@ events = Table(
     Column("id", _EventId, primary_key=True, autoincrement=True),
     Column("job_name", String(200), nullable=False, index=True),
     Column("type", String(50), nullable=False),
+    #: What the metrics need to know of it, as ``jobs.py`` writes it; null where that is nothing.
+    Column("data", JSON(none_as_null=True)),
+    Column("created_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Every time that the work of a dead worker was handed on.
+takeovers = Table(
+    "takeovers",
+    metadata,
+    Column("id", _EventId, primary_key=True, autoincrement=True),
+    Column("executor_id", String(200), nullable=False),
+    #: How many pieces of work it had in hand.
+    Column("workflows", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )

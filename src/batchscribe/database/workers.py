@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from batchscribe.database.schema import workers
+from batchscribe.database.schema import takeovers, workers
+
+#: A worker that gave a sign of life within so many seconds is at work.
+LIVELY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverRecord:
+    """One time that a dead worker's work was handed on. Ids grow."""
+
+    id: int
+    #: How many pieces of work it had in hand.
+    workflows: int
 
 
 def beat(connection: Connection, executor_id: str, *, host: str, pid: int) -> bool:
@@ -44,3 +59,25 @@ def seconds_since_beats(connection: Connection) -> list[float]:
     else:
         age = func.extract("epoch", func.now() - workers.c.beat_at)
     return [float(value) for value in connection.execute(select(age)).scalars()]
+
+
+def lively_count(connection: Connection) -> int:
+    """Return how many workers are at work."""
+    return sum(seconds < LIVELY_SECONDS for seconds in seconds_since_beats(connection))
+
+
+def note_takeover(connection: Connection, executor_id: str, *, workflows: int, at: datetime) -> None:
+    """Record that a dead worker's work was handed on."""
+    connection.execute(insert(takeovers).values(executor_id=executor_id, workflows=workflows, created_at=at))
+
+
+def latest_takeover_id(connection: Connection) -> int:
+    """Return the id of the last takeover, or 0."""
+    return connection.execute(select(func.max(takeovers.c.id))).scalar_one_or_none() or 0
+
+
+def takeovers_after(connection: Connection, takeover_id: int) -> list[TakeoverRecord]:
+    """Return the takeovers after this id, in order, at most 1,000. One worker at a time writes them."""
+    query = select(takeovers.c.id, takeovers.c.workflows).where(takeovers.c.id > takeover_id)
+    rows = connection.execute(query.order_by(takeovers.c.id).limit(1000))
+    return [TakeoverRecord(id=row.id, workflows=row.workflows) for row in rows]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.errors import InvalidRequest
@@ -40,6 +41,19 @@ class Submission:
     delete_after_seconds: int | None = None
     #: Seconds from the job's end until its recording is deleted; None means the server's default.
     delete_media_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the operator grants every job."""
+
+    #: As many jobs may wait; one more is refused.
+    max_queued_jobs: int = 100_000
+    #: Seconds from a job's end until it, or its recording alone, is deleted, unless the caller says; None means never.
+    delete_after_seconds: int | None = None
+    delete_media_after_seconds: int | None = None
+    #: About how long chunks are.
+    chunk_seconds: float = DEFAULT_CHUNK_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,10 +65,13 @@ EFFORTS: dict[Quality, Effort] = {
 }
 _FIRST = Search(beam=1)
 _SECOND = Search(beam=2, with_times=False)
+#: Windows of the shortest bucket hold a sentence or two: a wide beam drops none there and hears them best.
+_SECOND_FOR_SHORT = Search(beam=5, with_times=False)
 #: For windows in which the model ran away or found nothing sure.
 _THOROUGH = Search(beam=5, no_repeat=6)
-#: The second search's text is taken unless it is shorter than this share of the first's: then it dropped a sentence.
-_COMPLETE_SHARE = 0.93
+#: The second search's text is taken where its length is about the first's: else it dropped or repeated a sentence.
+_ALIKE_CHARACTERS = 4
+_ALIKE_SHARE = 0.1
 #: Text above this compression ratio repeats itself (Whisper's own limit).
 _LOOP_RATIO = 2.4
 #: Below this mean log probability words are guesses; together with a no-speech probability above, they are invented.
@@ -97,9 +100,8 @@ class WhisperRecogniser:
         A window's segments depend on its own samples, bucket and language alone.
         """
         encoded = [self._model.encode(window.pcm, window.bucket) for window in windows]
-        languages = [window.language for window in windows]
-        decoded = self._model.decode(encoded, languages, _FIRST)
-        self._search_again(encoded, languages, decoded)
+        decoded = self._model.decode(encoded, [window.language for window in windows], _FIRST)
+        self._search_again(windows, encoded, decoded)
         segments = []
         for i, window in enumerate(windows):
             if _has_failed(decoded[i]):
@@ -107,18 +109,21 @@ class WhisperRecogniser:
             segments.append(self._segments(window, encoded[i], decoded[i]))
         return segments
 
-    def _search_again(
-        self, encoded: list[NDArray[np.float32]], languages: list[str], decoded: list[Decoded]
-    ) -> None:
-        """Put a second search's words in the place of a first's that were not sure."""
-        limit = self._effort.second_search_below
-        unsure = [i for i, first in enumerate(decoded) if limit is not None and first.average_log_probability < limit]
+    def _search_again(self, windows: list[WindowAudio], encoded: list[NDArray[np.float32]], decoded: list[Decoded]) -> None:
+        """Put a second search's words in the place of a first's that are not sure."""
+        limit, search = self._effort.second_search_below, _SECOND
+        if limit is None:
+            return
+        if windows[0].bucket == BUCKETS[0]:
+            limit, search = 0.0, _SECOND_FOR_SHORT
+        unsure = [i for i, first in enumerate(decoded) if first.average_log_probability < limit]
         if not unsure:
             return
-        seconds = self._model.decode([encoded[i] for i in unsure], [languages[i] for i in unsure], _SECOND)
+        seconds = self._model.decode([encoded[i] for i in unsure], [windows[i].language for i in unsure], search)
         for i, second in zip(unsure, seconds, strict=True):
-            is_complete = second.length >= _COMPLETE_SHARE * decoded[i].length
-            if not _has_failed(second) and (is_complete or _has_failed(decoded[i])):
+            first = decoded[i]
+            is_alike = abs(second.length - first.length) <= _ALIKE_CHARACTERS + _ALIKE_SHARE * first.length
+            if not _has_failed(second) and (is_alike or _has_failed(first)):
                 decoded[i] = second
 
     def _rescued(

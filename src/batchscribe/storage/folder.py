@@ -40,9 +40,12 @@ class FolderStore:
 
     def check_free_space(self) -> None:
         """Raise StorageFull when free space is below the reserve."""
-        free_bytes = shutil.disk_usage(self._folder).free
-        if free_bytes < self._min_free_bytes:
+        if self.free_bytes() < self._min_free_bytes:
             raise StorageFull("The server has too little free disk space to accept uploads. Try again later.")
+
+    def free_bytes(self) -> int:
+        """Return how many bytes are free on the folder's file system."""
+        return shutil.disk_usage(self._folder).free
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there."""

@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store as Bucket
 
 from batchscribe.errors import ConfigurationError, MediaMissing, StoreUnavailable
-from batchscribe.storage.s3_upload import UPLOADS, S3Upload
+from batchscribe.storage.s3_upload import UPLOADS, S3Upload, remove
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -68,6 +68,12 @@ class S3Store:
         self._objects = Bucket(
             self.bucket,
             prefix=prefix or None,
+            config={
+                # Sent beside every body and compared by the server, which refuses what was bent on its way.
+                "checksum_algorithm": "SHA256",
+                # One request a key: not every server has the one for many.
+                "disable_bulk_delete": True,
+            },
             client_options={
                 # Whoever writes an endpoint with http:// means it; AWS's own is https.
                 "allow_http": True,
@@ -94,7 +100,7 @@ class S3Store:
             self._objects.put(key, b"check", use_multipart=False)
             next(self._objects.list(f"{UPLOADS}/"), None)
             self._objects.get(key).bytes()
-            self._objects.delete(key)
+            remove(self._objects, [key])
         except (BaseError, FileNotFoundError) as error:
             raise ConfigurationError(_advice(error, bucket=self.bucket)) from error
 
@@ -141,13 +147,13 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove ``key``. Harmless when it is not there. Raises StoreUnavailable."""
         with self._answering():
-            self._objects.delete(_checked(key))
+            remove(self._objects, [_checked(key)])
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every key that begins with ``prefix`` (which ends in ``/``). Raises StoreUnavailable."""
         with self._answering():
             for page in self._objects.list(_checked_prefix(prefix)):
-                self._objects.delete([each["path"] for each in page])
+                remove(self._objects, [each["path"] for each in page])
 
     def keys_older_than(self, prefix: str, seconds: float) -> list[str]:
         """Return the keys below ``prefix`` (which ends in ``/``) that were written longer ago. Raises StoreUnavailable.

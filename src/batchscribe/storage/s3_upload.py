@@ -73,7 +73,22 @@ class S3Upload:
         # A transfer that failed has dropped its parts itself.
         if transfer is not None and transfer.stop():
             with suppress(StoreUnavailable), self._answering():
-                self._objects.delete(self._path)
+                remove(self._objects, [self._path])
+
+
+def remove(objects: Bucket, paths: list[str]) -> None:
+    """Remove objects, whether they are there or not. Raises an error of obstore's."""
+    try:
+        objects.delete(paths)
+    except BaseError as error:
+        if not _is_cut_off(error):
+            raise
+        objects.delete(paths)
+
+
+def _is_cut_off(error: BaseError) -> bool:
+    """Whether the connection broke. Obstore repeats no DELETE and POST then, but those that we send may be repeated."""
+    return "error sending request" in str(error)
 
 
 class _Abandoned(Exception):
@@ -88,6 +103,7 @@ class _Transfer:
         self._path = path
         #: None is the end; an _Abandoned is thrown.
         self._pieces: Queue[bytes | _Abandoned | None] = Queue(maxsize=1)
+        self._has_begun = False
         self._has_ended = threading.Event()
         self._is_stored = False
         self._error: Exception | None = None
@@ -119,13 +135,12 @@ class _Transfer:
 
     def _run(self) -> None:
         try:
-            self._objects.put(
-                self._path,
-                self._drawn_pieces(),
-                use_multipart=True,
-                chunk_size=PART_BYTES,
-                max_concurrency=_PARTS_AT_ONCE,
-            )
+            try:
+                self._send()
+            except BaseError as error:
+                if self._has_begun or not _is_cut_off(error):
+                    raise
+                self._send()
             self._is_stored = True
         except _Abandoned:
             pass
@@ -137,7 +152,17 @@ class _Transfer:
             with suppress(Empty):
                 self._pieces.get_nowait()
 
+    def _send(self) -> None:
+        self._objects.put(
+            self._path,
+            self._drawn_pieces(),
+            use_multipart=True,
+            chunk_size=PART_BYTES,
+            max_concurrency=_PARTS_AT_ONCE,
+        )
+
     def _drawn_pieces(self) -> Iterator[bytes]:
+        self._has_begun = True
         while (piece := self._pieces.get()) is not None:
             if isinstance(piece, _Abandoned):
                 raise piece

@@ -28,6 +28,7 @@ from batchscribe.web.envelope import Envelope
 from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refusal
 from batchscribe.web.health import HealthRoutes
 from batchscribe.web.jobs import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS, LONGEST_WAIT_SECONDS, JobRoutes
+from batchscribe.web.metrics import MetricsRoutes
 from batchscribe.web.plain_route import PlainRoute
 from batchscribe.web.submissions import SubmissionRoutes
 from batchscribe.web.uploads import UploadLimits
@@ -90,7 +91,8 @@ def create_app(
 
     ``reads_may_wait`` says that the database is asked over a network, so that even a short question goes to a thread.
     ``upload_stall_seconds`` is the silence after which an upload is given up, ``sync_wait_seconds`` the longest wait of
-    ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released.
+    ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released; its
+    ``state.metrics`` count from when they are started, or else from the first look at them.
     """
     app = FastAPI(
         title="BatchScribe",
@@ -111,6 +113,8 @@ def create_app(
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
     _add_download_routes(app, DownloadRoutes(service))
     _add_health_routes(app, HealthRoutes(service))
+    metrics = app.state.metrics = MetricsRoutes(service)
+    _add_metrics_route(app, metrics)
     add_documentation_page(app)
     return app
 
@@ -220,3 +224,19 @@ def _add_health_routes(app: FastAPI, routes: HealthRoutes) -> None:
         response_model=schemas.ReadinessAnswer,
         responses=problems({503: "A part cannot do its work."}, {503: schemas.ReadinessAnswer}),
     )(routes.readiness)
+
+
+def _add_metrics_route(app: FastAPI, routes: MetricsRoutes) -> None:
+    """Add what Prometheus reads."""
+    app.get(
+        "/metrics",
+        summary="How much has been done, and how much there is to do",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Every metric, in the text format of Prometheus.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **problems({}),
+        },
+    )(routes.scrape)

@@ -25,7 +25,7 @@ class HealthRoutes:
 
     async def readiness(self, _request: Request) -> Response:
         """Answer 200 where every part can do its work, otherwise 503, with a sentence on each part."""
-        parts = await run_in_threadpool(self._service.readiness)
+        parts = await run_in_threadpool(self._service.monitor.readiness)
         is_ready = all(part.is_ok for part in parts.values())
         content = {
             "status": "ready" if is_ready else "not ready",

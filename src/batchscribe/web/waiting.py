@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from batchscribe.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
+    from batchscribe.database.event_log import EventReader
     from batchscribe.domain.job import TranscriptionJob
     from batchscribe.service import TranscriptionService
 
@@ -80,23 +81,21 @@ class JobWatch:
     async def _start_poller(self) -> None:
         """Start to look at the event log where nobody does; the next read of a job then misses nothing."""
         if self._poller is None or self._poller.done():
-            last_event_id = await self.read(self._service.latest_event_id)
+            reader = await self.read(self._service.monitor.event_reader)
             if self._poller is not None and not self._poller.done():
                 return
-            self._poller = asyncio.create_task(self._poll(last_event_id), name="job-watch")
+            self._poller = asyncio.create_task(self._poll(reader), name="job-watch")
 
-    async def _poll(self, last_event_id: int) -> None:
+    async def _poll(self, reader: EventReader) -> None:
         """Wake whom the new events concern, as long as anybody waits."""
         try:
             while self._waiting and not self._is_released:
                 await asyncio.sleep(POLL_SECONDS)
                 try:
-                    events = await self.read(self._service.events_after, last_event_id)
+                    events = await self.read(self._service.monitor.new_events, reader)
                 except ServiceUnavailable as error:
                     _LOGGER.warning("The event log cannot be read: %s", error)
                     continue
-                for event in events:
-                    last_event_id = event.id
                 self._wake({event.job_name for event in events} & self._waiting.keys())
         except Exception:  # the task's edge: those who wait read the job themselves and meet the same error
             _LOGGER.exception("The event log cannot be read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from batchscribe.domain.job import Failure
-from batchscribe.errors import RecordingFailed, StorageFull, StoreUnavailable
+from batchscribe.errors import EngineClosed, RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
 from batchscribe.workflow.pipeline import Pipeline
 
@@ -107,6 +108,11 @@ def _until_done(pipeline: Pipeline, job_name: str, work: Callable[[], None]) -> 
             waits += 1
             logger.warning("work on a job waits: %s", error, extra={"job_name": job_name, "waits": waits})
             time.sleep(min(FIRST_WAIT_SECONDS * 2 ** min(waits, 10), LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.0))  # noqa: S311
+        except EngineClosed:
+            # Without an engine this process can do nothing but harm: a new one has a new engine.
+            logger.critical("the engine is gone; this worker ends and must be started again")
+            logging.shutdown()
+            os._exit(1)
         except RecordingFailed as error:
             failure, attempt = Failure(code=error.code, reason=str(error)), attempt + 1
             logger.warning("work on a job failed: %s", error, extra={"job_name": job_name, "attempt": attempt})

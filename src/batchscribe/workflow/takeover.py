@@ -18,6 +18,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from dbos import DBOS
 from sqlalchemy import Connection, text
@@ -118,6 +119,7 @@ class Takeover:
         """Put the work of dead workers back on the queues."""
         for name in dead:
             handed_on = recover(name)
+            workers.note_takeover(connection, name, workflows=handed_on, at=datetime.now(UTC))
             workers.forget(connection, name)
             logger.warning("took over from a dead worker", extra={"executor_id": name, "workflows": handed_on})
 
