@@ -112,10 +112,11 @@ def running_api(
     upload_stall_seconds: float = 5.0,
     sync_wait_seconds: float = 20.0,
     limits: FrontLimits | None = None,
+    **overrides: Any,
 ) -> Iterator[RunningApi]:
-    """Run a server over a new data folder until the context ends."""
+    """Run a server over a data folder, with these settings, until the context ends."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    settings = settings_module.load(data_dir=data_dir, engine="scripted", min_free_bytes=0)
+    settings = settings_module.load(**({"data_dir": data_dir, "engine": "scripted", "min_free_bytes": 0} | overrides))
     upgrade_database(settings)
     database = connect(settings.effective_database_url)
     service = build_service(settings, database)
@@ -124,6 +125,7 @@ def running_api(
         max_upload_bytes=max_upload_bytes,
         upload_stall_seconds=upload_stall_seconds,
         sync_wait_seconds=sync_wait_seconds,
+        reads_may_wait=settings.is_scale_out,
     )
     server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0, limits=limits, graceful_seconds=5))
     listener = socket.create_server(("127.0.0.1", 0))

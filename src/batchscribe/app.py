@@ -118,6 +118,7 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     from batchscribe.workflow.liveness import Heartbeat
     from batchscribe.workflow.pipeline import Pipeline
     from batchscribe.workflow.runtime import Concurrency, launch
+    from batchscribe.workflow.stranded import StrandedWork
     from batchscribe.workflow.takeover import Takeover
 
     processes = settings.effective_engine_processes
@@ -152,6 +153,7 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         ),
         polling_seconds=settings.queue_polling_seconds,
     )
+    StrandedWork(database, executor_id).start()
 
     def hand_back() -> None:
         heartbeat.stop()

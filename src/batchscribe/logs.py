@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -59,27 +61,28 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record in ASCII, on one line whatever is in it."""
-        content = {
+        content: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": _said(record.getMessage()),
         }
+        content |= {name: value for name, value in _fields(record).items() if name not in content}
         if trace := _trace(record):
             content["exception"] = trace
-        return json.dumps(_fields(record) | content)
+        return json.dumps(content)
 
 
 class Outlet(QueueHandler):
     """Hands each record, already written out, to the thread that writes to a stream; never waits."""
 
-    def __init__(self, stream: Any, formatter: logging.Formatter) -> None:  # noqa: ANN401 - as StreamHandler takes it
+    def __init__(self, stream: IO[str], formatter: logging.Formatter) -> None:
         """Begin to write; :meth:`close` ends it."""
         self._lines: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self._lines)
         self.setFormatter(formatter)
         self._dropped = 0
-        self._listener = _Listener(self._lines, logging.StreamHandler(stream), respect_handler_level=False)
+        self._listener = _Listener(self._lines, stream)
         self._listener.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
@@ -109,6 +112,27 @@ class Outlet(QueueHandler):
 
 class _Listener(QueueListener):
     """Writes the lines; its end does not wait for a reader that has stopped to read."""
+
+    def __init__(self, lines: SimpleQueue[Any], stream: IO[str]) -> None:
+        # No handler: whoever hangs in one holds its lock, and at the end Python takes the locks of all handlers.
+        super().__init__(lines)
+        self._stream = stream
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write one line; what cannot be written is lost.
+
+        It goes to the stream's descriptor where there is one: Python's own streams have a lock too.
+        """
+        line = f"{record.getMessage()}\n"
+        with suppress(OSError, ValueError):
+            try:
+                descriptor = self._stream.fileno()
+            except OSError:
+                self._stream.write(line)
+                return
+            data = line.encode(errors="backslashreplace")
+            while data:
+                data = data[os.write(descriptor, data) :]
 
     def end(self) -> None:
         """End the thread, or leave it behind where it hangs in a write."""

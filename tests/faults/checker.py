@@ -121,7 +121,9 @@ def _broken_rows(connection: Connection, expected: Expected) -> Iterator[str]:
         kinds.setdefault(name, []).append(kind)
     statuses = {row.name: row.status for row in connection.execute(select(jobs.c.name, jobs.c.status))}
     spoken = set(connection.execute(select(transcripts.c.job_name)).scalars())
-    unrecognised = Counter(connection.execute(select(chunks.c.job_name).where(chunks.c.recognised_at.is_(None))).scalars())
+    unrecognised = Counter(
+        connection.execute(select(chunks.c.job_name).where(chunks.c.recognised_at.is_(None))).scalars()
+    )
     for name, status in statuses.items():
         before_end = [kind for kind in kinds.get(name, []) if kind not in TERMINAL_EVENTS]
         ends = [kind for kind in kinds.get(name, []) if kind in TERMINAL_EVENTS]
@@ -236,5 +238,9 @@ def _said_tracebacks(deployment: Deployment) -> Iterator[str]:
     """No process met an error that nobody foresaw."""
     for process in deployment.processes:
         said = process.log.read_text(errors="replace") if process.log.exists() else ""
-        if "work on a job failed\n" in said or "Exception in ASGI application" in said or "Exception in callback" in said:
+        if (
+            "work on a job failed\n" in said
+            or "Exception in ASGI application" in said
+            or "Exception in callback" in said
+        ):
             yield f"{process.log} has an error that nobody foresaw"

@@ -117,7 +117,7 @@ def kill_at(api: ServerProcess, point: Point, recording: bytes, *, key: str | No
     name: str | None = None
     inject = f"inject={point.call}:signal=SIGKILL:when={point.number}"
     with traced(api, "-o", os.devnull, "-e", f"trace={point.call}", "-e", inject, thread=point.thread):
-        with suppress(requests.ConnectionError):
+        with suppress(requests.RequestException):
             answer = post(api.base_url, recording, key=key)
             assert answer.status_code == 201, answer.text
             name = str(answer.json()["job_name"])

@@ -15,7 +15,17 @@ import requests
 
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ended, job, listed, noise, post, submit
-from faults.sweep import CALLS, SYNC_CALLS, Point, fail_at, kill_at, points_of_submission, require_strace, traced, warmed_api
+from faults.sweep import (
+    CALLS,
+    SYNC_CALLS,
+    Point,
+    fail_at,
+    kill_at,
+    points_of_submission,
+    require_strace,
+    traced,
+    warmed_api,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -93,7 +103,9 @@ def test_a_submission_whose_sync_to_disk_fails_is_never_accepted(
         assert set(listed(api.base_url)) == before | set(accepted)
         accepted.append(submit(api.base_url, RECORDING))
     check(deployment, Expected(accepted=[*before, *accepted]))
-    record_property("measured", f"{len(found)} of {len(found)} failed syncs answered 503; 0 jobs of them; next one accepted")
+    record_property(
+        "measured", f"{len(found)} of {len(found)} failed syncs answered 503; 0 jobs of them; next one accepted"
+    )
 
 
 def test_a_worker_whose_syncs_fail_waits_and_then_finishes(

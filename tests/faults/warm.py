@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -83,11 +84,16 @@ def _become(command: dict[str, Any], parent: int) -> NoReturn:
         if command["crash"] is not None:
             crash_points.install(command["crash"]["at"], diary=Path(command["crash"]["diary"]))
         {"api": app.run_api, "worker": app.run_worker}[command["kind"]](chosen)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
     # The process's edge: the parent must not go on in two processes.
     except BaseException:
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+        code = 1
+    else:
+        code = 0
+    logging.shutdown()
+    os._exit(code)
 
 
 def _say(answer: dict[str, Any]) -> None:

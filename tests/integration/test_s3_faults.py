@@ -12,12 +12,14 @@ from itertools import pairwise, repeat
 from pathlib import Path
 
 import pytest
+import requests
 
 from batchscribe.errors import ConfigurationError, MediaMissing, StoreUnavailable, UploadTooLarge
 from batchscribe.storage import s3_upload
 from batchscribe.storage.s3 import S3Store
 from fault_proxy import FaultProxy, Kind, fault_proxy
 from object_servers import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectServer, use_environment
+from running_api import WAV, RunningApi, running_api
 
 KEY = "audio/batch/2026-02-05/transcribe-1.mp3"
 LARGE = random.Random(1).randbytes((20 << 20) + 3)  # noqa: S311 - bytes that are no pattern
@@ -388,3 +390,29 @@ def test_an_address_may_have_a_prefix(
     found = moto.client().get_object(Bucket=BUCKET, Key=f"{prefix}/{KEY}".lstrip("/"))
     assert found["Body"].read() == b"bytes"
     store.delete(KEY)
+
+
+@pytest.mark.parametrize("size_bytes", [len(WAV), 12 << 20])
+def test_a_submission_is_answered_503_until_the_bucket_is_back(
+    store: S3Store, proxy: FaultProxy, left: Left, tmp_path: Path, size_bytes: int
+) -> None:
+    """With the time after which to try again; no job and no bytes are left, and then it works by itself."""
+    recording = WAV.ljust(size_bytes, b"\0")
+    with running_api(tmp_path / "data", max_upload_bytes=16 << 20) as api:
+        api.service._store = store
+        proxy.fail(Kind.ANSWER)
+        answer = submitted(api, recording)
+        assert answer.status_code == 503
+        assert answer.headers["X-Error-Code"] == "service_unavailable"
+        assert int(answer.headers["Retry-After"]) > 0
+        proxy.faults.clear()
+        assert api.job_count() == 0
+        assert left() == []
+        assert submitted(api, recording).status_code == 201
+        assert api.job_count() == 1
+        assert len(left()) == 1
+
+
+def submitted(api: RunningApi, recording: bytes) -> requests.Response:
+    """Submit a recording and return the answer."""
+    return requests.post(f"{api.base_url}/transcribe-batch-async", files={"file": ("a.wav", recording)}, timeout=60)

@@ -117,6 +117,7 @@ class Checker:
             if name in self._gone:
                 continue
             _require(name in self._jobs, f"{name} was answered with 201 and is lost")
+            _require(_ORDER[self._jobs[name]["status"]] == 2, f"{name} was answered with 201 and never ended")
             self._check_end(self._jobs[name], recording)
         for name, job in self._jobs.items():
             _require(_ORDER[job["status"]] == 2, f"{name} never ended: {job['status']}")

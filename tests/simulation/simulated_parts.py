@@ -86,6 +86,8 @@ class SimulatedDatabase:
         self.dialect = self._engine.dialect
         #: Of the transaction that is open.
         self._statements: list[tuple[str, Any]] = []
+        #: How many commits will yet happen whose connection broke.
+        self.late_commits = 0
         event.listen(self._engine, "before_cursor_execute", self._before_statement)
 
     def close(self) -> None:
@@ -107,6 +109,7 @@ class SimulatedDatabase:
             if is_submission and self._world.chance(self._world.faults.late_commit):
                 self._world.note("the connection breaks at the commit, which will happen later")
                 statements = list(self._statements)
+                self.late_commits += 1
                 self._world.later(self._world.dice.uniform(0.0, 3.0), lambda: self._commit_late(statements))
                 raise _lost()
         self._on_commit(self.raw)
@@ -134,6 +137,7 @@ class SimulatedDatabase:
         self._statements.append((sql, values))
 
     def _commit_late(self, statements: list[tuple[str, Any]]) -> None:
+        self.late_commits -= 1
         try:
             with self.raw:
                 for sql, values in statements:

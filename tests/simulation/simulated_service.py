@@ -75,6 +75,8 @@ class SimulatedService:
         self.queue = SimulatedQueue(self.world, self.database)
         self.workers: list[SimulatedWorker] = []
         self._apis: list[tuple[Process, TranscriptionService]] = []
+        self._keeper = Housekeeper(cast("Any", self.database), self.store, cast("Any", self.queue))
+        self._housekeeping = self.world.process("housekeeper", "housekeeper")
         self._clients = self.world.process("client", "client")
         self._busy_clients = 0
 
@@ -89,6 +91,9 @@ class SimulatedService:
 
     def _play(self) -> None:
         world, scenario = self.world, self.scenario
+        world.is_rough = False
+        self._keep_house()
+        world.is_rough = True
         for _ in range(2):
             self._start_api()
         for _ in range(scenario.workers):
@@ -116,28 +121,31 @@ class SimulatedService:
         self.world.run(self._is_at_rest, limit_seconds=6 * 3600.0)
 
     def _is_at_rest(self) -> bool:
-        return not self._busy_clients and not self.queue.unfinished() and not any(w.running for w in self.workers)
+        is_idle = not self.database.late_commits and not any(worker.running for worker in self.workers)
+        return is_idle and not self._busy_clients and not self.queue.unfinished()
 
     def _tidy(self) -> None:
-        """Let two days go by with housekeeping, the first while everything is too young to be cleared."""
-        housekeeper = self.world.process("housekeeper", "housekeeper")
-        done: list[bool] = []
-
-        def rounds() -> None:
-            keeper = Housekeeper(cast("Any", self.database), self.store, cast("Any", self.queue))
-            for _ in range(5):
-                keeper.delete_expired()
-                keeper.tidy()
-                self.world.sleep(DAY_SECONDS + 600.0)
-            keeper.delete_expired()
-            keeper.tidy()
-            done.append(True)
-
+        """Let days go by with nothing but housekeeping."""
         for worker in self.workers:
             worker.process.on_death.clear()
             self.world.kill(worker.process)
-        self.world.start(housekeeper, rounds)
-        self.world.run(lambda: bool(done), limit_seconds=9 * DAY_SECONDS)
+        self.world.is_rough = False
+        for _ in range(4):
+            self._keep_house()
+            self.world.now += DAY_SECONDS + 600.0
+        self._keep_house()
+
+    def _keep_house(self) -> None:
+        """Have the housekeeper that has been in charge all the time do a round."""
+        done: list[bool] = []
+
+        def rounds() -> None:
+            self._keeper.delete_expired()
+            self._keeper.tidy()
+            done.append(True)
+
+        self.world.start(self._housekeeping, rounds)
+        self.world.run(lambda: bool(done), limit_seconds=3600.0)
 
     def _after_commit(self, raw: Any) -> None:
         self.checker.after_commit(raw, self._sqlite_now())

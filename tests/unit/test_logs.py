@@ -77,6 +77,7 @@ def test_configuring_twice_writes_each_line_once(monkeypatch: pytest.MonkeyPatch
         logging.getLogger("batchscribe.part").info("heard")
         logging.getLogger("somebody.else").info("not heard")
         logging.getLogger("batchscribe.part").debug("not heard")
+        root.handlers[0].close()
     finally:
         root.handlers[:], root.level, ours.level = before[0], before[1], before[2]
         root.setLevel(before[1])

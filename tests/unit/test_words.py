@@ -86,11 +86,13 @@ def test_a_word_begins_after_the_pause_that_the_alignment_gave_it() -> None:
 
 def test_a_sentence_that_was_passed_over_is_found_by_its_speech() -> None:
     """One short word over three seconds of speech cannot be all."""
-    items = items_of([
-        TimedText(text=" stay", start=0.0, end=0.5, probability=0.9),
-        TimedText(text=" in", start=0.5, end=3.5, probability=0.9),
-        TimedText(text=" modern", start=3.5, end=4.0, probability=0.9),
-    ])
+    items = items_of(
+        [
+            TimedText(text=" stay", start=0.0, end=0.5, probability=0.9),
+            TimedText(text=" in", start=0.5, end=3.5, probability=0.9),
+            TimedText(text=" modern", start=3.5, end=4.0, probability=0.9),
+        ]
+    )
     spoken = np.full(125, 0.9, dtype=np.float32)
     assert has_room_for_skips(items, 4.0)
     (skip,) = find_skips(items, spoken, 4.0)

@@ -109,7 +109,9 @@ class WhisperRecogniser:
             segments.append(self._segments(window, encoded[i], decoded[i]))
         return segments
 
-    def _search_again(self, windows: list[WindowAudio], encoded: list[NDArray[np.float32]], decoded: list[Decoded]) -> None:
+    def _search_again(
+        self, windows: list[WindowAudio], encoded: list[NDArray[np.float32]], decoded: list[Decoded]
+    ) -> None:
         """Put a second search's words in the place of a first's that are not sure."""
         limit, search = self._effort.second_search_below, _SECOND
         if limit is None:

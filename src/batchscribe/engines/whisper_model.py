@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ctranslate2.models import WhisperGenerationResult
+    from faster_whisper.tokenizer import Tokenizer
     from numpy.typing import NDArray
 
 _FRAMES_A_SECOND = 100
@@ -70,7 +72,7 @@ class WhisperModel:
         self._mel: Any = FeatureExtractor(feature_size=self._model.n_mels)
         self._tokenizer_class: Any = Tokenizer
         self._vocabulary: Any = tokenizers.Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-        self._tokenizers: dict[str, Any] = {}
+        self._tokenizers: dict[str, Tokenizer] = {}
 
     def encode(self, pcm: NDArray[np.int16], bucket: int) -> NDArray[np.float32]:
         """Return the encoder's output, shaped (1, positions, width), for 16 kHz samples padded to ``bucket`` seconds.
@@ -83,9 +85,7 @@ class WhisperModel:
         features[0, :, : mel.shape[1]] = mel[:, : shape[2]]
         return np.asarray(self._model.encode(self._storage.from_array(features), to_cpu=True))
 
-    def decode(
-        self, encoded: Sequence[NDArray[np.float32]], languages: Sequence[str], search: Search
-    ) -> list[Decoded]:
+    def decode(self, encoded: Sequence[NDArray[np.float32]], languages: Sequence[str], search: Search) -> list[Decoded]:
         """Search for the most probable words of windows that were encoded with one bucket.
 
         ``languages`` holds Whisper's name of each window's language.
@@ -139,7 +139,7 @@ class WhisperModel:
             for word, first, last in zip(words[:-1], bounds[:-1], bounds[1:], strict=True)
         ]
 
-    def _tokenizer(self, language: str) -> Any:
+    def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:
             self._tokenizers[language] = self._tokenizer_class(
                 self._vocabulary, self._model.is_multilingual, task="transcribe", language=language
@@ -147,7 +147,7 @@ class WhisperModel:
         return self._tokenizers[language]
 
 
-def _decoded(result: Any, tokenizer: Any, *, longest: int) -> Decoded:
+def _decoded(result: WhisperGenerationResult, tokenizer: Tokenizer, *, longest: int) -> Decoded:
     """Take CTranslate2's answer apart; its score is a mean over the tokens without the one that ends the text."""
     produced = result.sequences_ids[0]
     tokens = [token for token in produced if token < tokenizer.eot]

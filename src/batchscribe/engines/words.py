@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Marks of the Unicode punctuation category that are said, or that belong to the word they stand at.
-_WORD_MARKS = frozenset("%&@#*/\\'’_+")
-#: Marks that join what stands on both sides into one word: 3.5, U.S., 10:30, twenty-one.
-_INNER_MARKS = frozenset(".,:-‐‑")
-_SENTENCE_ENDS = frozenset(".?!。？！।؟…")
+_WORD_MARKS = frozenset("%&@#*/\\'\u2019_+")
+#: Marks that join what stands on both sides into one word: 3.5, U.S., 10:30, twenty-one (with any of three hyphens).
+_INNER_MARKS = frozenset(".,:-\u2010\u2011")
+#: Western marks and the ellipsis; the full stop of Chinese and Japanese and their wide marks; danda; Arabic's mark.
+_SENTENCE_ENDS = frozenset(".?!\u2026\u3002\uff1f\uff01\u0964\u061f")
 _ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "jr", "sr", "prof", "vs", "etc", "no"})
 #: Loudness is looked at in frames of this many samples.
 _LEVEL_SAMPLES = 320

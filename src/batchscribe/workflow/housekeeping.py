@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePosixPath
 
 from sqlalchemy import Engine as Database
@@ -46,7 +46,8 @@ class Housekeeper:
         self._store = store
         self._dispatcher = dispatcher
         self._stopped = threading.Event()
-        self._has_seen_all_media = False
+        #: When the store was last looked through for recordings without a job.
+        self._media_seen_on: date | None = None
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -81,10 +82,11 @@ class Housekeeper:
 
     def _reclaim_media(self) -> int:
         """Remove recordings whose submission was interrupted before its job was stored."""
-        # Recordings lie in a folder a day: after a first look at all, those of days long gone have been looked at.
-        folders = ["audio/"]
-        if self._has_seen_all_media:
-            today = datetime.now(UTC)
+        # Recordings lie in a folder a day: who looks every day has looked at those of days long gone.
+        today = datetime.now(UTC).date()
+        if self._media_seen_on is None or today - self._media_seen_on > timedelta(days=1):
+            folders = ["audio/"]
+        else:
             folders = [f"audio/batch/{today - timedelta(days=days):%Y-%m-%d}/" for days in range(3)]
         keys = [key for folder in folders for key in self._store.keys_older_than(folder, ORPHAN_AGE.total_seconds())]
         count = 0
@@ -95,7 +97,7 @@ class Housekeeper:
             for name in names.keys() - known.keys():
                 self._store.delete(names[name])
                 count += 1
-        self._has_seen_all_media = True
+        self._media_seen_on = today
         return count
 
     def delete_expired(self) -> int:

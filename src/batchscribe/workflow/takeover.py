@@ -31,6 +31,8 @@ from batchscribe.workflow.liveness import PATIENCE_SECONDS
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+#: After this worker's own connection broke, a free lock says nothing for so long: everybody's may have broken.
+RETURN_SECONDS = 4.0
 #: The first half of our advisory locks' keys ("BSCR"), and the second half of the janitor's.
 _LOCK_SPACE = 0x42534352
 _JANITOR = 0
@@ -48,6 +50,8 @@ class Takeover:
         self._is_janitor = False
         #: The count last seen of each worker, and when it was first seen by the steady clock.
         self._seen: dict[str, tuple[int, float]] = {}
+        #: Before this moment by the steady clock, only standing still is death.
+        self._locks_speak_at = 0.0
 
     def start(self) -> None:
         """Begin, in a thread of its own that holds a connection of its own; return once the lock is held.
@@ -80,6 +84,8 @@ class Takeover:
             return False
         if name not in self._seen or now - self._seen[name][1] > PATIENCE_SECONDS:
             return True
+        if now < self._locks_speak_at:
+            return False
         # The lock is free only when the worker's connection is gone; it is let go again at once.
         key = {"space": _LOCK_SPACE, "key": _lock_key(name)}
         is_free: bool = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
@@ -96,6 +102,7 @@ class Takeover:
                     self._hold(connection)
             except SQLAlchemyError as error:
                 self._is_janitor = False
+                self._locks_speak_at = time.monotonic() + RETURN_SECONDS
                 logger.warning("lost the connection that shows this worker alive: %s", type(error).__name__)
                 self._stopped.wait(LOOK_SECONDS)
 
