@@ -16,13 +16,12 @@ import requests
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ended, job, listed, noise, submit, wait_until
 
-pytestmark = pytest.mark.faults
-
 SEED = random.SystemRandom().randrange(1, 10**6)
 ENDS = ("close", "reset", "half-close")
 MEBIBYTE = 1 << 20
 
 
+@pytest.mark.faults(row="F20")
 def test_a_client_that_hangs_up_in_the_middle_of_an_upload_leaves_nothing(
     deploy: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -61,6 +60,7 @@ def hang_up(base_url: str, *, size: int, after: int, end: str) -> None:
                 pass
 
 
+@pytest.mark.faults(row="F23")
 def test_a_deleted_job_is_gone_whatever_was_being_done_with_it(
     deploy: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -94,6 +94,7 @@ def test_a_deleted_job_is_gone_whatever_was_being_done_with_it(
     record_property("measured", f"{len(deleted)} deleted ({stages}): 404 everywhere, 0 files, 0 rows, 0 came back")
 
 
+@pytest.mark.faults(row="F24")
 def test_of_a_cancel_and_an_end_at_once_exactly_one_happens(
     deploy: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
 ) -> None:

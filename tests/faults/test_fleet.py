@@ -21,7 +21,6 @@ from faults.load import Load
 from faults.postgres import OwnPostgres
 
 pytestmark = [
-    pytest.mark.faults,
     pytest.mark.xdist_group("faults-postgres"),
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent"),
 ]
@@ -50,6 +49,7 @@ def holds_work(deployment: Deployment, worker: ServerProcess) -> bool:
         return bool(connection.execute(text(query), {"holder": executor_of(worker)}).scalar_one())
 
 
+@pytest.mark.faults(row="F3")
 @pytest.mark.timeout(1800)
 def test_whoever_of_a_fleet_is_killed_nothing_is_lost_and_no_finished_chunk_is_repeated(
     deploy_fleet: Callable[..., Deployment],
@@ -95,6 +95,7 @@ def test_whoever_of_a_fleet_is_killed_nothing_is_lost_and_no_finished_chunk_is_r
     )
 
 
+@pytest.mark.faults(row="F10")
 @pytest.mark.timeout(600)
 def test_a_fleet_outlives_its_database(
     deploy_fleet: Callable[..., Deployment],
@@ -133,6 +134,7 @@ def test_a_fleet_outlives_its_database(
     )
 
 
+@pytest.mark.faults(row="F24")
 def test_a_worker_that_wakes_after_its_work_was_taken_over_changes_nothing(
     deploy_fleet: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:
@@ -164,6 +166,7 @@ def test_a_worker_that_wakes_after_its_work_was_taken_over_changes_nothing(
     )
 
 
+@pytest.mark.faults(row="F28")
 @pytest.mark.timeout(600)
 def test_a_rolling_restart_under_load_loses_nothing_and_no_poll(
     deploy_fleet: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]

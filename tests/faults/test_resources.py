@@ -20,7 +20,7 @@ import requests
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ServerProcess, ended, job, listed, noise, post, submit
 
-pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="mounts and limits are Linux's")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and limits are Linux's")
 
 DISK_BYTES = 48 << 20
 
@@ -46,6 +46,7 @@ def fill(disk: Path, *, leave_bytes: int) -> Path:
     return filler
 
 
+@pytest.mark.faults(row="F5")
 @pytest.mark.parametrize("min_free_bytes", [8 << 20, 0], ids=["with a reserve", "to the last byte"])
 def test_a_full_disk_refuses_uploads_and_nothing_else(
     deploy: Callable[..., Deployment],
@@ -91,6 +92,7 @@ def test_a_full_disk_refuses_uploads_and_nothing_else(
     )
 
 
+@pytest.mark.faults(row="F8")
 def test_a_locked_database_is_read_on_and_written_afterwards(
     deploy: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_locked_database_is_read_on_and_written_afterwards(
     )
 
 
+@pytest.mark.faults(row="F27")
 def test_a_process_without_descriptors_refuses_and_recovers(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:

@@ -15,9 +15,8 @@ import requests
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ended, job, noise, submit
 
-pytestmark = pytest.mark.faults
 
-
+@pytest.mark.faults(row="F29")
 def test_a_restored_database_and_missing_recordings_cost_only_the_jobs_they_concern(
     deploy: Callable[..., Deployment], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

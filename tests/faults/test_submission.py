@@ -27,8 +27,6 @@ from faults.sweep import (
     warmed_api,
 )
 
-pytestmark = pytest.mark.faults
-
 RECORDING = noise(0.5)
 QUICK_POINTS = 12
 SEED = random.SystemRandom().randrange(1, 10**6)
@@ -40,6 +38,7 @@ def every_point(found: list[Point]) -> Iterator[Iterator[Point]]:
         yield (Point(thread=thread, call=call, number=number) for number in count(1))
 
 
+@pytest.mark.faults(row="F1")
 @pytest.mark.timeout(1800)
 def test_an_api_killed_at_any_system_call_of_a_submission_loses_no_accepted_job(
     deploy: Callable[..., Deployment],
@@ -83,6 +82,7 @@ def test_an_api_killed_at_any_system_call_of_a_submission_loses_no_accepted_job(
     )
 
 
+@pytest.mark.faults(row="F6")
 def test_a_submission_whose_sync_to_disk_fails_is_never_accepted(
     deploy: Callable[..., Deployment], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -108,6 +108,7 @@ def test_a_submission_whose_sync_to_disk_fails_is_never_accepted(
     )
 
 
+@pytest.mark.faults(row="F6")
 def test_a_worker_whose_syncs_fail_waits_and_then_finishes(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_worker_whose_syncs_fail_waits_and_then_finishes(
     record_property("measured", f"3 jobs COMPLETED {seconds:.1f} s after the disk was well again")
 
 
+@pytest.mark.faults(row="F22")
 def test_the_same_submission_fifty_times_at_once_makes_one_job(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:
@@ -144,6 +146,7 @@ def test_the_same_submission_fifty_times_at_once_makes_one_job(
     record_property("measured", "50 answers 201, 1 job; other content 409")
 
 
+@pytest.mark.faults(row="F22")
 def test_a_client_that_lost_the_answer_may_ask_again(deploy: Callable[..., Deployment], tmp_path: Path) -> None:
     """F22: the api is killed when it writes the 201; the same key then names the job that is there already."""
     require_strace()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from batchscribe.decoding.sandbox import sandbox_status
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ServerProcess, ended, job, noise, submit, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals")
 
 #: Recognised as three chunks, and as one.
 RECORDINGS = (noise(400, seed=1), noise(3, seed=2))
@@ -26,6 +27,7 @@ QUICK_STEPS = 6
 SEED = random.SystemRandom().randrange(1, 10**6)
 
 
+@pytest.mark.faults(row="F2")
 @pytest.mark.timeout(1800)
 def test_a_worker_killed_at_any_step_of_a_jobs_way_leaves_one_result(
     deploy: Callable[..., Deployment], tmp_path: Path, is_full: bool, record_property: Callable[[str, object], None]
@@ -64,6 +66,27 @@ def test_a_worker_killed_at_any_step_of_a_jobs_way_leaves_one_result(
     record_property("measured", f"{killed} of {len(steps)} steps killed; every job COMPLETED with the same words")
 
 
+@pytest.mark.faults(row="F2")
+def test_work_that_was_claimed_and_never_begun_is_found_and_done(
+    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+) -> None:
+    """F2: a worker's claim whose beginning was lost with the database's answer does not wait for its restart."""
+    deployment = deploy()
+    api, worker = deployment.start_pair()
+    worker.send(signal.SIGSTOP)
+    name = submit(api.base_url, noise(3))
+    with closing(sqlite3.connect(deployment.data_dir / "batchscribe.sqlite", timeout=30)) as database:
+        claim = "UPDATE workflow_status SET status = 'PENDING', executor_id = 'local', owner_xid = 'lost'"
+        assert database.execute(f"{claim} WHERE workflow_uuid = ?", (name,)).rowcount == 1  # noqa: S608 - our own words
+        database.commit()
+    worker.send(signal.SIGCONT)
+    began_at = time.monotonic()
+    assert ended(api.base_url, name, seconds=20)["status"] == "COMPLETED"
+    seconds = time.monotonic() - began_at
+    check(deployment, Expected(accepted=[name]))
+    record_property("measured", f"COMPLETED {seconds:.1f} s after its claim was lost, without a restart")
+
+
 def decoder_children(worker: ServerProcess) -> list[psutil.Process]:
     """Return the processes that decode a recording now: the children of the fork server."""
     found = []
@@ -86,6 +109,7 @@ def strike_decoder(worker: ServerProcess, number: signal.Signals) -> None:
     victims[0].send_signal(number)
 
 
+@pytest.mark.faults(row="F17")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_a_decoder_that_crashes_ends_its_job_and_no_other(
     deploy: Callable[..., Deployment], number: signal.Signals, record_property: Callable[[str, object], None]
@@ -106,6 +130,7 @@ def test_a_decoder_that_crashes_ends_its_job_and_no_other(
     record_property("measured", f"{number.name}: FAILED decoder_crashed in {seconds:.1f} s; neighbours COMPLETED")
 
 
+@pytest.mark.faults(row="F18")
 def test_a_decoder_that_hangs_is_ended_and_its_neighbours_are_not_kept(
     deploy: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -129,6 +154,7 @@ def test_a_decoder_that_hangs_is_ended_and_its_neighbours_are_not_kept(
     )
 
 
+@pytest.mark.faults(row="F16")
 def test_a_recording_that_would_fill_the_memory_fails_by_itself(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:

@@ -56,7 +56,6 @@ def fragments_are_overwritten(patch: pytest.MonkeyPatch) -> None:
 def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     """The job is committed first, and its work a moment later."""
     submit, enqueue = TranscriptionService.submit, SimulatedQueue.enqueue_recording
-    late: list[tuple[Any, ...]] = []
 
     def submit_then_enqueue(self: TranscriptionService, *arguments: Any, **named: Any) -> Any:
         job = submit(self, *arguments, **named)
@@ -64,7 +63,7 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
             enqueue(self._dispatcher, connection, job.name, priority_rank=1, size_bytes=1)  # type: ignore[arg-type]
         return job
 
-    patch.setattr(SimulatedQueue, "enqueue_recording", lambda *arguments, **_: late.append(arguments))
+    patch.setattr(SimulatedQueue, "enqueue_recording", lambda *_, **__: None)
     patch.setattr(TranscriptionService, "submit", submit_then_enqueue)
 
 
@@ -138,9 +137,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     a_failed_commit_is_taken_for_a_good_one,
     an_unsure_commit_is_taken_for_a_failed_one,
     the_recording_is_joined_before_its_last_chunk,
-    rows_are_deleted_before_recordings,
     a_late_worker_describes_the_recording,
-    audio_that_is_gone_fails_the_job,
     nobody_takes_over,
     errors_are_final,
 )
+
+#: Those that need an api to be killed while it deletes what is days old.
+CLEARED: tuple[Mutation, ...] = (rows_are_deleted_before_recordings,)
+
+#: Those that need a worker to be frozen at one certain point.
+SWEPT: tuple[Mutation, ...] = (audio_that_is_gone_fails_the_job,)

@@ -47,7 +47,7 @@ def scenario_of(seed: int) -> Scenario:
             store_error=some(0.03),
             store_false_error=some(0.02),
             engine_crash=some(0.05),
-            decoder_crash=some(0.01),
+            decoder_crash=some(0.05),
             duplicate=some(0.3),
             slow=some(0.02),
             database_outage=outage(),
@@ -56,7 +56,7 @@ def scenario_of(seed: int) -> Scenario:
         cancels=some(0.5),
         deletes=some(0.5),
         clears=some(0.7),
-        days_until_cleared=dice.choice([0.0, 1.0, 10.0]),
+        days_until_cleared=dice.choice([0, 1, 5]),
         last_chunk_seconds=dice.choice([0.0, 0.0, 30.0]),
     )
 

@@ -54,7 +54,7 @@ class Scenario:
     cancels: float = 0.0
     deletes: float = 0.0
     #: Days that pass before some jobs are deleted, with faults again.
-    days_until_cleared: float = 0.0
+    days_until_cleared: int = 0
     clears: float = 0.0
     #: Seconds more that the last chunk of each recording takes: others wait for it, as with a busy engine.
     last_chunk_seconds: float = 0.0
@@ -103,8 +103,10 @@ class SimulatedService:
         world.run(lambda: not self._busy_clients, limit_seconds=2 * DAY_SECONDS)
         self._come_to_rest()
         if scenario.clears:
+            for _ in range(scenario.days_until_cleared):
+                world.now += DAY_SECONDS
+                self._keep_house()
             world.is_rough = True
-            world.now += scenario.days_until_cleared * DAY_SECONDS
             for name in list(self.promises.accepted):
                 if world.dice.random() < scenario.clears:
                     self._start_client(lambda name=name: self._delete(name))  # type: ignore[misc]
