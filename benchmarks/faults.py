@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 REPOSITORY = Path(__file__).parents[1]
 ROWS = (
@@ -62,7 +62,7 @@ def _read(report: Path) -> tuple[list[str], list[str]]:
     """Return what the tests measured and how each came out."""
     measured, outcomes = [], []
     # Our own file, written a moment ago.
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314
         measured += [each.get("value", "") for each in case.iter("property") if each.get("name") == "measured"]
         has_failed = case.find("failure") is not None or case.find("error") is not None
         outcomes.append("failed" if has_failed else "skipped" if case.find("skipped") is not None else "passed")

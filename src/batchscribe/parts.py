@@ -87,7 +87,13 @@ def build_database(settings: Settings) -> Database:
 
 
 def build_store(settings: Settings) -> MediaStore:
-    """Build the media store."""
+    """Build the media store. Raises ConfigurationError where a bucket cannot be used as it is set."""
+    if settings.storage_url.startswith("s3:"):
+        from batchscribe.storage.s3 import S3Store
+
+        store = S3Store(settings.storage_url, spool_folder=settings.data_dir / "spool")
+        store.check()
+        return store
     return FolderStore(settings.media_folder, bucket=FOLDER_BUCKET, min_free_bytes=settings.min_free_bytes)
 
 

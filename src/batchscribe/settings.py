@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         parts = urlsplit(self.storage_url)
         if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise ConfigurationError(
-                f"{PREFIX}STORAGE_URL is {self.storage_url!r}, but must be a folder's address such as file:///srv/media."
+                f"{PREFIX}STORAGE_URL is {self.storage_url!r}, but must be file:///a/folder or s3://bucket/prefix."
             )
         return Path(unquote(parts.path))
 

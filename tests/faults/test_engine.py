@@ -20,14 +20,11 @@ from faults.deployment import Deployment, ServerProcess, ended, job, submit, wai
 if TYPE_CHECKING:
     from conftest import Clip
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals")
-
-
-@pytest.fixture(autouse=True)
-def only_in_full(is_full: bool) -> None:
-    """Leave the short run to tests/acceptance/test_kill.py, which kills the engine that listens too."""
-    if not is_full:
-        pytest.skip("loads the model several times: FAULTS=full")
+# The short run is tests/acceptance/test_kill.py, which kills the engine that listens too.
+pytestmark = [
+    pytest.mark.usefixtures("only_in_full"),
+    pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals"),
+]
 
 
 def engine_children(worker: ServerProcess) -> list[psutil.Process]:

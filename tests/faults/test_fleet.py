@@ -21,10 +21,12 @@ from faults.load import Load
 from faults.postgres import OwnPostgres
 
 pytestmark = [
+    pytest.mark.usefixtures("only_in_full"),
     pytest.mark.xdist_group("faults-postgres"),
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent"),
 ]
 
+KILLS = 150
 SEED = random.SystemRandom().randrange(1, 10**6)
 RECORDINGS = [noise(seconds, seed=number) for number, seconds in enumerate((2, 200, 330))]
 
@@ -34,7 +36,7 @@ def recognised(deployment: Deployment) -> dict[tuple[str, int], Any]:
     query = select(chunks.c.job_name, chunks.c.index, chunks.c.attempts, chunks.c.recognised_at)
     with opened(deployment) as (database, _), database.connect() as connection:
         rows = connection.execute(query.where(chunks.c.recognised_at.is_not(None)))
-        return {(row.job_name, row.index): (row.attempts, row.recognised_at) for row in rows}
+        return {(name, index): (attempts, at) for name, index, attempts, at in rows}
 
 
 def executor_of(worker: ServerProcess) -> str:
@@ -54,7 +56,6 @@ def holds_work(deployment: Deployment, worker: ServerProcess) -> bool:
 def test_whoever_of_a_fleet_is_killed_nothing_is_lost_and_no_finished_chunk_is_repeated(
     deploy_fleet: Callable[..., Deployment],
     postgres: OwnPostgres,
-    is_full: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     """F3: apis, workers and database sessions, at random moments under load; every word as if nothing had happened."""
@@ -67,7 +68,7 @@ def test_whoever_of_a_fleet_is_killed_nothing_is_lost_and_no_finished_chunk_is_r
     chance, kills, seen = random.Random(SEED), Counter[str](), recognised(deployment)  # noqa: S311 - to be repeated
     print(f"seed {SEED}")  # noqa: T201 - to be repeated
     with load.running():
-        while kills.total() < (200 if is_full else 6):
+        while kills.total() < KILLS:
             time.sleep(chance.uniform(0.2, 1.5))
             if chance.random() < 0.15:
                 postgres.end_backends()
@@ -100,7 +101,6 @@ def test_whoever_of_a_fleet_is_killed_nothing_is_lost_and_no_finished_chunk_is_r
 def test_a_fleet_outlives_its_database(
     deploy_fleet: Callable[..., Deployment],
     postgres: OwnPostgres,
-    is_full: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     """F10: PostgreSQL crashes and comes back, and every session is ended, under load; all resumes by itself."""
@@ -108,7 +108,7 @@ def test_a_fleet_outlives_its_database(
     apis = [deployment.start_api() for _ in range(2)]
     workers = [deployment.start_worker() for _ in range(2)]
     load = Load(RECORDINGS, [api.base_url for api in apis])
-    down_seconds = (1, 5, 60) if is_full else (2,)
+    down_seconds = (1, 5, 60)
     back, finished = [], []
     with load.running():
         time.sleep(1.5)
@@ -120,7 +120,7 @@ def test_a_fleet_outlives_its_database(
             wait_until(lambda at=up_at: load.first_after(load.ended_at, at) < 999, 90, "jobs to end again")  # type: ignore[misc]
             back.append(load.first_after(load.accepted_at, up_at))
             finished.append(load.first_after(load.ended_at, up_at))
-        for _ in range(5 if is_full else 2):
+        for _ in range(5):
             ended_sessions = postgres.end_backends()
             time.sleep(1)
     assert load.strange == []
@@ -128,8 +128,9 @@ def test_a_fleet_outlives_its_database(
     check(deployment, Expected(accepted=load.accepted, interrupted=load.interrupted, seconds=120))
     record_property(
         "measured",
-        f"down {', '.join(map(str, down_seconds))} s: next 201 {max(back):.1f} s and next end of a job {max(finished):.1f} s "
-        f"after it was back at the most; {ended_sessions} sessions ended at once; {len(load.accepted)} accepted, 0 lost; "
+        f"down {', '.join(map(str, down_seconds))} s: next 201 {max(back):.1f} s and next end of a job "
+        f"{max(finished):.1f} s after it was back at the most; {ended_sessions} sessions ended at once; "
+        f"{len(load.accepted)} accepted, 0 lost; "
         f"submissions {dict(load.submissions)}",
     )
 
@@ -169,7 +170,7 @@ def test_a_worker_that_wakes_after_its_work_was_taken_over_changes_nothing(
 @pytest.mark.faults(row="F28")
 @pytest.mark.timeout(600)
 def test_a_rolling_restart_under_load_loses_nothing_and_no_poll(
-    deploy_fleet: Callable[..., Deployment], is_full: bool, record_property: Callable[[str, object], None]
+    deploy_fleet: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:
     """F28: each api and each worker gets SIGTERM in turn and is replaced; requests under way are answered."""
     deployment = deploy_fleet(scripted_real_time_factor="0.01")
@@ -179,7 +180,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_no_poll(
     took: dict[str, list[float]] = {"api": [], "worker": []}
     with load.running():
         time.sleep(1)
-        for _ in range(5 if is_full else 1):
+        for _ in range(5):
             for place in range(2):
                 # As a load balancer does: no new requests first, then the signal.
                 load.base_urls = [api.base_url for api in apis if api is not apis[place]]

@@ -54,7 +54,7 @@ def test_a_full_disk_refuses_uploads_and_nothing_else(
     min_free_bytes: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """F5: 507 or 503 with a time to try again; polls answer; the job that waits for room finishes when there is some."""
+    """F5: 507 or 503 with a time to try again; polls answer; a job that waits for room finishes when there is some."""
     deployment = deploy(data_dir=str(small_disk / "data"), min_free_bytes=str(min_free_bytes))
     api, worker = deployment.start_pair()
     done = submit(api.base_url, noise(2))
@@ -127,8 +127,8 @@ def test_a_locked_database_is_read_on_and_written_afterwards(
     refused = len(given) - len(accepted) + 2
     record_property(
         "measured",
-        f"locked {hold_seconds} s: slowest poll and list {slowest * 1000:.0f} ms; 8 submissions: {8 - refused} waited for "
-        f"their 201, {refused} got 503; nothing twice",
+        f"locked {hold_seconds} s: slowest poll and list {slowest * 1000:.0f} ms; 8 submissions: {8 - refused} waited "
+        f"for their 201, {refused} got 503; nothing twice",
     )
 
 
@@ -136,7 +136,7 @@ def test_a_locked_database_is_read_on_and_written_afterwards(
 def test_a_process_without_descriptors_refuses_and_recovers(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ) -> None:
-    """F27: an api and a worker that may open no more files; polls on open connections answer, jobs wait, none is lost."""
+    """F27: an api and a worker that may open no more files; polls on open connections answer, jobs wait."""
     deployment = deploy()
     api, worker = deployment.start_pair()
     accepted = [submit(api.base_url, noise(2))]

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from fault_proxy import FaultProxy, Kind, fault_proxy
-from object_servers import ObjectServer, use_environment
 
+from fault_proxy import Kind, fault_proxy
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ended, noise, post, submit, wait_until
 from faults.load import Load
+from object_servers import ObjectServer, use_environment
 
-#: What the bucket does, and what the load may then be told.
-TROUBLES: dict[str, Callable[[FaultProxy], None]] = {
-    "503 SlowDown": lambda proxy: proxy.fail(Kind.ANSWER),
-    "500 to every second request": lambda proxy: (
-        [proxy.fail(Kind.ANSWER, status=500, times=1) for _ in range(9)] and None
-    ),
-    "403 to everything": lambda proxy: proxy.fail(Kind.ANSWER, status=403, code="AccessDenied"),
-    "10 s of silence": lambda proxy: proxy.fail(Kind.SILENCE, times=4, seconds=10),
-    "reset in the body": lambda proxy: proxy.fail(Kind.RESET_IN_BODY, "^GET", times=6),
-    "body cut short": lambda proxy: proxy.fail(Kind.CUT_BODY, "^GET", times=6),
-    "reset before the answer": lambda proxy: proxy.fail(Kind.RESET_BEFORE_ANSWER, times=6),
-    "a wrong ETag": lambda proxy: proxy.fail(Kind.WRONG_ETAG, times=6),
+#: What the bucket does: the proxy's fault and its particulars.
+TROUBLES: dict[str, tuple[Kind, dict[str, Any]]] = {
+    "503 SlowDown to everything": (Kind.ANSWER, {}),
+    "500 nine times": (Kind.ANSWER, {"status": 500, "code": "InternalError", "times": 9}),
+    "403 to everything": (Kind.ANSWER, {"status": 403, "code": "AccessDenied"}),
+    "10 s of silence": (Kind.SILENCE, {"times": 4, "seconds": 10}),
+    "reset in the body": (Kind.RESET_IN_BODY, {"request": "^GET", "times": 6}),
+    "body cut short": (Kind.CUT_BODY, {"request": "^GET", "times": 6}),
+    "reset before the answer": (Kind.RESET_BEFORE_ANSWER, {"times": 6}),
+    "a wrong ETag": (Kind.WRONG_ETAG, {"times": 6}),
 }
 
 
 @pytest.mark.faults(row="F11")
+@pytest.mark.usefixtures("only_in_full")
 @pytest.mark.timeout(600)
 def test_a_bucket_in_trouble_is_waited_for(
     deploy: Callable[..., Deployment],
     moto: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    is_full: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     """F11: submissions get 201 or 503, jobs wait, none fails for it; nothing is left but recordings of jobs."""
@@ -47,12 +46,11 @@ def test_a_bucket_in_trouble_is_waited_for(
         api, worker = deployment.start_pair()
         load = Load(recordings, [api.base_url], clients=2)
         slowest = 0.0
-        troubles = TROUBLES if is_full else {name: TROUBLES[name] for name in list(TROUBLES)[:1]}
         with load.running():
-            for trouble in troubles.values():
+            for kind, how in TROUBLES.values():
                 time.sleep(1)
-                trouble(proxy)
-                time.sleep(15 if is_full else 2)
+                proxy.fail(kind, **how)
+                time.sleep(12)
                 proxy.faults.clear()
                 well_at = time.monotonic()
                 wait_until(lambda at=well_at: load.first_after(load.ended_at, at) < 999, 60, "jobs to end again")  # type: ignore[misc]
@@ -67,7 +65,7 @@ def test_a_bucket_in_trouble_is_waited_for(
     assert moto.unfinished_uploads(url) == []
     record_property(
         "measured",
-        f"{', '.join(troubles)}: submissions {dict(load.submissions)}, {len(load.accepted)} accepted, 0 FAILED for it; "
+        f"{', '.join(TROUBLES)}: submissions {dict(load.submissions)}, {len(load.accepted)} accepted, 0 FAILED for it; "
         f"jobs ended again {slowest:.1f} s after it was over at the most; 0 parts left",
     )
 

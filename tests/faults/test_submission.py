@@ -56,7 +56,8 @@ def test_an_api_killed_at_any_system_call_of_a_submission_loses_no_accepted_job(
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
     print(f"seed {SEED}")  # noqa: T201 - to be repeated
     rows = every_point(found) if is_full else ([point] for point in chance.sample(found, min(QUICK_POINTS, len(found))))
-    accepted, tried, reached, answered = [], 0, Counter[str](), 0
+    accepted: list[str] = []
+    tried, reached, answered = 0, Counter[str](), 0
     for row in rows:
         for point in row:
             api, tried = warmed_api(deployment), tried + 1
@@ -94,7 +95,7 @@ def test_a_submission_whose_sync_to_disk_fails_is_never_accepted(
     found = points_of_submission(api, RECORDING, SYNC_CALLS, tmp_path / "trace")
     assert {point.call for point in found} == set(SYNC_CALLS)
     before = set(listed(api.base_url))
-    accepted = []
+    accepted: list[str] = []
     for point in found:
         answer = fail_at(api, point, RECORDING)
         assert answer.status_code == 503, f"{point}: {answer.text}"

@@ -87,7 +87,7 @@ def _become(command: dict[str, Any], parent: int) -> NoReturn:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     # The process's edge: the parent must not go on in two processes.
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - see above
         traceback.print_exc()
         code = 1
     else:

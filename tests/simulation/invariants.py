@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from functools import cache, partial
 
-from simulated_parts import Recording, SimulatedQueue, SimulatedStore
+from simulated_database import SimulatedQueue
+from simulated_store import Recording, SimulatedStore
 from simulated_world import Violation
 
 from batchscribe.domain.chunks import ChunkLimits
@@ -48,7 +49,7 @@ class Checker:
     """Compares what the database says after each commit with what it said before."""
 
     def __init__(self, promises: Promises, uploads: dict[str, Recording], tolerated: set[str]) -> None:
-        """``uploads`` has the recording of every media key; ``tolerated`` are codes that the faults themselves explain."""
+        """Know the recording of every media key, and the codes that the faults themselves explain."""
         self._promises = promises
         self._uploads = uploads
         self._tolerated = tolerated
@@ -86,9 +87,9 @@ class Checker:
             is_asked = name in self._promises.asked_to_delete
             _require(is_asked or is_expired, f"{name} vanished and nobody deleted it")
             self._gone.add(name)
-        for key, chunk in chunks.items():
-            _require(key[0] in jobs, f"chunk {key} without its job")
-            self._check_chunk(key, chunk, jobs[key[0]])
+        for place, chunk in chunks.items():
+            _require(place[0] in jobs, f"chunk {place} without its job")
+            self._check_chunk(place, chunk, jobs[place[0]])
         for name in transcripts:
             _require(name in jobs, f"transcript of {name} without its job")
         self._jobs, self._chunks = jobs, chunks

@@ -9,24 +9,25 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from simulated_parts import SimulatedQueue
+from simulated_database import SimulatedQueue
 from sqlalchemy import Connection, func, select, update
 
 from batchscribe import service
 from batchscribe.database import chunks, jobs
 from batchscribe.database.schema import chunks as chunk_rows
 from batchscribe.database.schema import jobs as job_rows
-from batchscribe.domain.job import Failure, JobStatus, work_prefix
+from batchscribe.domain.job import Failure, JobStatus
 from batchscribe.domain.transcript import Segment
 from batchscribe.service import TranscriptionService
 from batchscribe.wire import segment_to_json
+from batchscribe.workflow.housekeeping import Housekeeper
 from batchscribe.workflow.pipeline import Pipeline
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def status_changes_whatever_it_was(patch: pytest.MonkeyPatch) -> None:
-    """The row's status is set without looking at what it was."""
+    """Set a row's status without looking at what it was."""
     real = jobs.move_job
 
     def move_job(
@@ -41,7 +42,7 @@ def status_changes_whatever_it_was(patch: pytest.MonkeyPatch) -> None:
 
 
 def fragments_are_overwritten(patch: pytest.MonkeyPatch) -> None:
-    """A second result for a chunk replaces the first."""
+    """Let a second result for a chunk replace the first."""
 
     def save_fragment(
         connection: Connection, job_name: str, index: int, segments: tuple[Segment, ...], *, at: datetime
@@ -54,7 +55,7 @@ def fragments_are_overwritten(patch: pytest.MonkeyPatch) -> None:
 
 
 def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
-    """The job is committed first, and its work a moment later."""
+    """Commit the job first, and its work a moment later."""
     submit, enqueue = TranscriptionService.submit, SimulatedQueue.enqueue_recording
 
     def submit_then_enqueue(self: TranscriptionService, *arguments: Any, **named: Any) -> Any:
@@ -68,17 +69,17 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_failed_commit_is_taken_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
-    """After an error at the commit nobody looks whether the job is there."""
+    """Look not whether the job is there after an error at the commit."""
     patch.setattr(TranscriptionService, "_is_stored", lambda *_: True)
 
 
 def an_unsure_commit_is_taken_for_a_failed_one(patch: pytest.MonkeyPatch) -> None:
-    """After a connection broke at the commit, the recording is removed although the commit may come yet."""
+    """Remove the recording after a connection broke at the commit, although the commit may come yet."""
     patch.setattr(service, "DBAPIError", KeyError)
 
 
 def the_recording_is_joined_before_its_last_chunk(patch: pytest.MonkeyPatch) -> None:
-    """A recording counts as complete when all chunks that are known are recognised."""
+    """Take a recording for complete when all chunks that are known are recognised."""
 
     def is_complete(connection: Connection, job_name: str) -> bool:
         waiting = select(func.count()).where(chunk_rows.c.job_name == job_name, chunk_rows.c.recognised_at.is_(None))
@@ -87,21 +88,13 @@ def the_recording_is_joined_before_its_last_chunk(patch: pytest.MonkeyPatch) -> 
     patch.setattr(chunks, "is_complete", is_complete)
 
 
-def rows_are_deleted_before_recordings(patch: pytest.MonkeyPatch) -> None:
-    """A job's row is deleted first; when the api dies then, nothing says that there is a recording."""
-
-    def delete(self: TranscriptionService, job_name: str) -> None:
-        job = self.get(job_name)
-        with self._database.begin() as connection:
-            jobs.delete_job(connection, job_name, at=job.created_at)
-        self._store.delete(job.media_key)
-        self._store.delete_prefix(work_prefix(job_name))
-
-    patch.setattr(TranscriptionService, "delete", delete)
+def nobody_clears_up(patch: pytest.MonkeyPatch) -> None:
+    """Leave recordings without a job where they are."""
+    patch.setattr(Housekeeper, "_reclaim_media", lambda _: 0)
 
 
 def a_late_worker_describes_the_recording(patch: pytest.MonkeyPatch) -> None:
-    """What a header says is written over what was measured."""
+    """Write what a header says over what was measured."""
 
     def describe_media(connection: Connection, job_name: str, **values: Any) -> None:
         connection.execute(update(job_rows).where(job_rows.c.name == job_name).values(values))
@@ -110,17 +103,17 @@ def a_late_worker_describes_the_recording(patch: pytest.MonkeyPatch) -> None:
 
 
 def audio_that_is_gone_fails_the_job(patch: pytest.MonkeyPatch) -> None:
-    """A worker that comes too late for a chunk's audio takes it for lost."""
+    """Take a chunk's audio for lost when it has been removed by whoever was faster."""
     patch.setattr(Pipeline, "_read_audio", lambda self, chunk: self.store.get(chunk.audio_key))
 
 
 def nobody_takes_over(patch: pytest.MonkeyPatch) -> None:
-    """What a dead worker had in hand stays where it is."""
+    """Leave what a dead worker had in hand where it is."""
     patch.setattr(SimulatedQueue, "recover", lambda *_: None)
 
 
 def errors_are_final(patch: pytest.MonkeyPatch) -> None:
-    """Work is tried once; an error that passes ends it."""
+    """Try work once; an error that passes ends it."""
     from batchscribe.workflow import runtime
 
     def once(_pipeline: Pipeline, _job_name: str, work: Callable[[], None]) -> None:
@@ -138,12 +131,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     an_unsure_commit_is_taken_for_a_failed_one,
     the_recording_is_joined_before_its_last_chunk,
     a_late_worker_describes_the_recording,
+    nobody_clears_up,
     nobody_takes_over,
     errors_are_final,
 )
-
-#: Those that need an api to be killed while it deletes what is days old.
-CLEARED: tuple[Mutation, ...] = (rows_are_deleted_before_recordings,)
 
 #: Those that need a worker to be frozen at one certain point.
 SWEPT: tuple[Mutation, ...] = (audio_that_is_gone_fails_the_job,)

@@ -6,14 +6,14 @@ import random
 import sys
 import traceback
 
-from simulated_parts import Recording
 from simulated_service import Scenario, SimulatedService
+from simulated_store import Recording
 from simulated_world import Faults
 
 
 def scenario_of(seed: int) -> Scenario:
     """Make a scenario from a seed; each fault is absent from about half of them, so that some faults meet alone."""
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - nothing secret
 
     def some(most: float) -> float:
         return dice.choice([0.0, 0.0, most / 5, most])

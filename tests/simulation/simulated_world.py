@@ -83,7 +83,7 @@ class World:
     """The clock, the threads, and the dice."""
 
     def __init__(self, seed: int, faults: Faults | None = None, strike: Strike | None = None) -> None:
-        self.dice = random.Random(seed)
+        self.dice = random.Random(seed)  # noqa: S311 - nothing secret
         self.now = 0.0
         self.faults = faults or Faults()
         #: Off while the world is given time to come to rest.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from mutations import CLEARED, MUTATIONS, SWEPT, Mutation
+from mutations import MUTATIONS, SWEPT, Mutation
 from scenarios import play
-from simulated_service import Scenario, SimulatedService
-from simulated_world import Faults, Strike, Violation
+from simulated_service import SimulatedService
+from simulated_world import Strike, Violation
 from test_simulation import CALM, points
 
 MOST_SEEDS = 400
@@ -22,18 +22,6 @@ def test_a_bug_is_found_by_some_seed(mutation: Mutation, monkeypatch: pytest.Mon
         except Violation:
             return
     pytest.fail(f"{MOST_SEEDS} seeds did not find it: {mutation.__doc__}")
-
-
-@pytest.mark.parametrize("mutation", CLEARED, ids=lambda mutation: mutation.__name__)
-def test_a_bug_is_found_by_deletions_under_fire(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apis that die while they delete jobs of days ago bring it to light."""
-    mutation(monkeypatch)
-    old = Scenario(
-        recordings=CALM.recordings, workers=1, faults=Faults(crash=0.03), clears=1.0, days_until_cleared=5
-    )
-    with pytest.raises(Violation, match="left in the store"):
-        for seed in range(MOST_SEEDS):
-            SimulatedService(seed, old).play()
 
 
 @pytest.mark.parametrize("mutation", SWEPT, ids=lambda mutation: mutation.__name__)

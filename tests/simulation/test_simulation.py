@@ -9,16 +9,16 @@ import os
 
 import pytest
 from scenarios import play, scenario_of
-from simulated_parts import Recording
 from simulated_service import Scenario, SimulatedService
+from simulated_store import Recording
 from simulated_world import Faults, Strike, Violation
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "240"))
 BLOCKS = max(8, SEEDS // 200)
 
-#: Two jobs at once, the first of several chunks; its last chunk holds the job up, so that latecomers find it running.
+#: One job of two chunks; the last holds the job up, so that latecomers find it running.
 CALM = Scenario(
-    recordings=(Recording(number=7, seconds=2.0, kind="good"), Recording(number=8, seconds=0.9, kind="good")),
+    recordings=(Recording(number=7, seconds=2.0, kind="good"),),
     workers=2,
     faults=Faults(),
     last_chunk_seconds=25.0,
@@ -32,10 +32,10 @@ def points(kind: str) -> int:
     return calm.world.points[kind]
 
 
-def strike(kind: str, freeze_seconds: float | None) -> None:
-    """Kill, or freeze, a process at each point in turn."""
+def strike(kind: str, freeze_seconds: float | None, *, part: int = 0, parts: int = 1) -> None:
+    """Kill, or freeze, a process at each point in turn, or at one part of the points."""
     broken = []
-    for number in range(1, points(kind) + 1):
+    for number in range(1 + part, points(kind) + 1, parts):
         try:
             SimulatedService(1, CALM, Strike(kind=kind, number=number, freeze_seconds=freeze_seconds)).play()
         except Violation as violation:
@@ -59,14 +59,16 @@ def test_an_api_may_be_killed_at_every_point() -> None:
     strike("api", None)
 
 
-def test_a_worker_may_be_killed_at_every_point() -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_a_worker_may_be_killed_at_every_point(part: int) -> None:
     """Another takes the work up, and the result is the same."""
-    strike("worker", None)
+    strike("worker", None, part=part, parts=4)
 
 
-def test_a_worker_may_be_frozen_at_every_point() -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_a_worker_may_be_frozen_at_every_point(part: int) -> None:
     """It comes back when another has taken over, and nothing that it still does can be seen."""
-    strike("worker", 13.0)
+    strike("worker", 13.0, part=part, parts=4)
 
 
 def test_a_seed_plays_the_same_way_every_time() -> None:
@@ -82,7 +84,9 @@ def test_the_faults_do_happen() -> None:
     for seed in range(60):
         played = play(seed)
         traces += played.world.trace
-        ends |= {row[0] or "COMPLETED" for row in played.database.raw.execute("SELECT failure_code FROM transcription_jobs")}
+        ends |= {
+            row[0] or "COMPLETED" for row in played.database.raw.execute("SELECT failure_code FROM transcription_jobs")
+        }
     story = "\n".join(traces)
     for happening in (
         "KILLED",

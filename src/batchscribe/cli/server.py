@@ -27,9 +27,10 @@ Examples:
 )
 @with_options(_listening_options, data_dir_option, _engine_options)
 def serve(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when they are loaded
-    """Run the whole server: one api and one worker.
+    """Run the whole server on this machine: one api and one worker.
 
-    Stop it with Ctrl-C. Jobs that are under way are taken up again at the next start; finished chunks are not redone.
+    Prepares the database first, where it is SQLite. Stop it with Ctrl-C. Jobs that are under way are taken up again at
+    the next start; finished chunks are not redone.
     """
     from batchscribe import settings, supervisor
 
@@ -38,15 +39,21 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when th
 
 @click.command(
     epilog="""\b
-Example:
-  BATCHSCRIBE_DATABASE_URL=postgresql://... batchscribe api --host 0.0.0.0
+Examples:
+  batchscribe api
+  BATCHSCRIBE_DATABASE_URL=postgresql://user:password@host/database \\
+  BATCHSCRIBE_STORAGE_URL=s3://bucket/prefix batchscribe api --host 0.0.0.0
+
+Nobody is asked who they are: let others reach it only through a proxy that asks.
 """
 )
 @with_options(_listening_options, data_dir_option)
 def api(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when they are loaded
-    """Run only the api.
+    """Run only the api: it takes in recordings and answers, and workers transcribe.
 
-    It takes in recordings and answers; workers elsewhere transcribe.
+    Over PostgreSQL and S3 any number of apis run on any number of machines, all with the same settings; an api keeps
+    nothing itself. Bring the tables up to date first, with `batchscribe db upgrade`. SIGTERM answers waiting clients at
+    once and gives uploads 30 seconds.
     """
     from batchscribe import app, settings
 
@@ -55,15 +62,21 @@ def api(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when they
 
 @click.command(
     epilog="""\b
-Example:
-  BATCHSCRIBE_DATABASE_URL=postgresql://... batchscribe worker --model small
+Examples:
+  batchscribe worker --quality fast
+  BATCHSCRIBE_DATABASE_URL=postgresql://user:password@host/database \\
+  BATCHSCRIBE_STORAGE_URL=s3://bucket/prefix batchscribe worker --model small
+
+A worker listens on no port. --data-dir is where its model and the recordings that it is decoding lie.
 """
 )
 @with_options(data_dir_option, _engine_options)
 def worker(**overrides: Any) -> None:  # noqa: ANN401 - settings, checked when they are loaded
-    """Run only a worker.
+    """Run only a worker: it claims work from the database and transcribes.
 
-    It claims jobs from the database and transcribes them.
+    Over PostgreSQL and S3 any number of workers run on any number of machines, all with the same settings; they share
+    long recordings, and take over the work of one that dies. Over SQLite there is one, and a second refuses to start.
+    SIGTERM ends it at once; what it had in hand goes to the others, or on at the next start.
     """
     from batchscribe import app, settings
 
@@ -78,7 +91,11 @@ def database() -> None:
 @database.command()
 @data_dir_option
 def upgrade(data_dir: Path | None) -> None:
-    """Bring the database's tables to this version. Harmless when they are. `serve` does it by itself."""
+    """Bring the database's tables to this version.
+
+    Harmless when they are, and while the version before serves. Over SQLite every start does it by itself; over
+    PostgreSQL only this command does.
+    """
     from batchscribe import app, settings
 
     app.upgrade_database(settings.load(data_dir=data_dir))

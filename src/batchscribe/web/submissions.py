@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
 from batchscribe.web.errors import error_answer
-from batchscribe.web.uploads import UploadLimits, received_recording
+from batchscribe.web.uploads import IDEMPOTENCY_HEADER, UploadLimits, received_recording
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
 from batchscribe.wire import submitted_to_json
 
@@ -40,7 +40,8 @@ class SubmissionRoutes:
     async def transcribe(self, request: Request) -> Response:
         """Receive a recording, wait until it is transcribed, and answer with the transcript; the job is then deleted.
 
-        Where the wait is too long or the job FAILED, the job stays.
+        The job stays where the wait is too long or the job FAILED, and where the request has an idempotency key: the
+        same again is to have the same answer.
         """
         began_at = time.monotonic()
         job = await self._received_job(request)
@@ -55,7 +56,8 @@ class SubmissionRoutes:
         if job.status is not JobStatus.COMPLETED:
             sentence = "Transcription timeout. Job may still be processing."
             return error_answer(HTTPStatus.REQUEST_TIMEOUT, "transcription_timeout", sentence)
-        await run_in_threadpool(self._service.delete, job.name)
+        if IDEMPOTENCY_HEADER not in request.headers:
+            await run_in_threadpool(self._service.delete, job.name)
         return JSONResponse(
             {
                 "transcript": job.text or "",

@@ -82,9 +82,9 @@ class Housekeeper:
 
     def _reclaim_media(self) -> int:
         """Remove recordings whose submission was interrupted before its job was stored."""
-        # Recordings lie in a folder a day: who looks every day has looked at those of days long gone.
+        # All of them once a day, for a deletion that was interrupted may have been of a recording of any day.
         today = datetime.now(UTC).date()
-        if self._media_seen_on is None or today - self._media_seen_on > timedelta(days=1):
+        if self._media_seen_on != today:
             folders = ["audio/"]
         else:
             folders = [f"audio/batch/{today - timedelta(days=days):%Y-%m-%d}/" for days in range(3)]

@@ -185,7 +185,7 @@ class Pipeline:
         self._finish_if_complete(job_name)
 
     def _read_audio(self, chunk: Chunk) -> bytes | None:
-        """Return a chunk's audio, or None where another worker has recognised the chunk meanwhile. Raises MediaMissing."""
+        """Return a chunk's audio, or None where another worker was faster. Raises MediaMissing."""
         try:
             return self.store.get(chunk.audio_key)
         except MediaMissing:

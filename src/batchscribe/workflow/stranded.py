@@ -2,7 +2,7 @@
 
 The durable engine claims work in one transaction, reads it in another and notes its end in a third. Where the database
 goes away between two of them, the claim stays with a worker that lives: no other takes it over, and the durable engine
-begins it only when this worker is started anew. So each worker compares the claims with what it does, every few seconds,
+begins it only when this worker is started anew. So each worker compares its claims with what it does every few seconds,
 and puts back on the queue what it has not been doing for a while. Should it be wrong, work is begun twice, which every
 part of the pipeline bears.
 """
