@@ -1,8 +1,8 @@
 """How one recording spreads over many workers, on PostgreSQL: time to finish against the number of workers.
 
 ``python -m benchmarks.fleet scripted`` uses the scripted engine, which takes the same time for every second of audio
-and no processor: what is measured is how work is handed out. ``python -m benchmarks.fleet real`` uses the real engine, one
-process a worker, which is bound by this machine's cores.
+and no processor: what is measured is how work is handed out. ``python -m benchmarks.fleet real`` uses the real engine,
+one process a worker, which is bound by this machine's cores.
 """
 
 from __future__ import annotations

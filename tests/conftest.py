@@ -203,6 +203,6 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
         def start(data_dir: Path | None = None, **settings: str) -> Server:
             folder = data_dir or tmp_path / "data"
-            return stack.enter_context(running_server(folder, **({"engine": "scripted"} | settings)))
+            return stack.enter_context(running_server(folder, port=None, **({"engine": "scripted"} | settings)))
 
         yield start

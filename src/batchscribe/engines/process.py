@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from batchscribe.engines.recogniser import RecogniserChoice
 
-#: One thread a child: OpenMP over more makes the decoder slower. The model's folder is all that a child may read.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+#: One thread a child: OpenMP over more makes the decoder slower. Nothing is fetched, and nothing is told to anybody:
+#: onnxruntime collects telemetry unless it is told not to.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
 #: How long the other side may stall in the middle of a frame.
 _FRAME_SECONDS = 60.0
 

@@ -113,8 +113,7 @@ class Housekeeper:
                 self._store.delete_prefix(work_prefix(name))
             if expired:
                 with self._database.begin() as connection:
-                    for name, _ in expired:
-                        jobs.delete_job(connection, name, at=now)
+                    jobs.delete_jobs(connection, [name for name, _ in expired], at=now)
             with self._database.connect() as connection:
                 stale = retention.expired_media(connection, at=now)
             for _, media_key in stale:

@@ -86,7 +86,8 @@ def launch(
     )
     DBOS.register_queue(
         dispatch.CHUNKS_QUEUE,
-        worker_concurrency=concurrency.chunks,
+        # The durable engine refuses a worker's limit above that of all workers.
+        worker_concurrency=min(concurrency.chunks, concurrency.chunks_of_all or concurrency.chunks),
         global_concurrency=concurrency.chunks_of_all,
         polling_interval_sec=polling_seconds,
         on_conflict="always_update",
