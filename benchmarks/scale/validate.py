@@ -13,13 +13,14 @@ import time
 import wave
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx2
 
 from benchmarks.running import server
-from benchmarks.scale.model import Fleet, Job, Model, Times
+from benchmarks.scale.measure import load_times
+from benchmarks.scale.model import Fleet, Job, Model
 
 #: Seconds for a second of audio; a short recording's two seconds in one of 16 slots, a chunk's ten in one of 4.
 FACTOR = 0.1
@@ -38,11 +39,11 @@ class Waited:
     end_p99: float
 
 
-def main() -> None:
-    """Print a row for each load and kind of job: measured, modelled, and how far apart they are."""
+def main(*loads: str) -> None:
+    """Print two rows for each load and kind of job: measured and modelled."""
     print("| load | jobs | | wait for the start, mean | p99 | until the end, mean | p99 |")
     print("|---|---|---|---|---|---|---|")
-    for load in LOADS:
+    for load in [float(load) for load in loads] or LOADS:
         with server(
             engine="scripted", engine_processes="1", scripted_real_time_factor=str(FACTOR), min_free_bytes="0"
         ) as running:
@@ -56,17 +57,20 @@ def main() -> None:
 def embedded_fleet(polling_seconds: float = 0.05) -> Fleet:
     """Return the server of the validation as the model sees it."""
     return Fleet(
-        workers=1, processes=None, recording_slots=16, chunk_slots=4, polling_seconds=polling_seconds, idle_transactions=60
+        workers=1,
+        processes=None,
+        recording_slots=16,
+        chunk_slots=4,
+        polling_seconds=polling_seconds,
+        idle_transactions=60,
     )
 
 
 def modelled(measured: list[Job]) -> list[Job]:
     """Have the model play the jobs that were measured."""
-    times = Times(transaction=0.0005, round_trip=0.002, overhead=0.02, decode=0.002, recognise=FACTOR)
+    times = replace(load_times("sqlite"), recognise=FACTOR, submit_transactions=0)
     jobs = [Job(arrival=job.arrival, audio_seconds=job.audio_seconds, priority=job.priority) for job in measured]
-    model = Model(embedded_fleet(), times)
-    model.times = Times(**{**_as_dict(times), "submit_transactions": 0})
-    return model.run(jobs)
+    return Model(embedded_fleet(), times).run(jobs)
 
 
 def waited(jobs: Iterable[Job]) -> Waited:
@@ -75,10 +79,6 @@ def waited(jobs: Iterable[Job]) -> Waited:
     return Waited(
         start_mean=statistics.mean(starts), start_p99=_p99(starts), end_mean=statistics.mean(ends), end_p99=_p99(ends)
     )
-
-
-def _as_dict(times: Times) -> dict[str, float]:
-    return {name: getattr(times, name) for name in times.__dataclass_fields__}
 
 
 def _p99(values: Iterable[float]) -> float:
@@ -138,7 +138,8 @@ def _read_all(base_url: str, count: int) -> list[Job]:
     jobs = []
     for answer in answers:
         times = [
-            datetime.fromisoformat(answer[key]).timestamp() for key in ("creation_time", "start_time", "completion_time")
+            datetime.fromisoformat(answer[key]).timestamp()
+            for key in ("creation_time", "start_time", "completion_time")
         ]
         seconds = answer["media_duration_seconds"]
         jobs.append(Job(arrival=times[0], audio_seconds=seconds, started=times[1], ended=times[2]))

@@ -95,7 +95,10 @@ def holder_of(database: Engine, job_name: str) -> str | None:
 
 @pytest.mark.parametrize(
     ("end", "most_seconds"),
-    [pytest.param(signal.SIGKILL, 4.0, id="killed"), pytest.param(signal.SIGSTOP, PATIENCE_SECONDS + 6.0, id="frozen")],
+    [
+        pytest.param(signal.SIGKILL, 6.0, id="killed"),
+        pytest.param(signal.SIGSTOP, PATIENCE_SECONDS + 12.0, id="frozen"),
+    ],
 )
 def test_the_work_of_a_worker_that_ends_is_taken_over_and_finished(
     shared_settings: Settings,
@@ -107,20 +110,21 @@ def test_the_work_of_a_worker_that_ends_is_taken_over_and_finished(
 ) -> None:
     """A killed worker loses its work within seconds, a frozen one when its patience is over; nothing is lost."""
     service = app.build_service(shared_settings, database)
-    by_pid = {worker.pid: worker for worker in (start_worker(), start_worker())}
-    wait_until(lambda: count_workers(database) == 2, 30)
-    clip = max(clips, key=lambda each: each.seconds)
-    name = submit(service, clip)
+    # Alone at first, it is the janitor too: nobody else may have to look after the dead.
+    first = start_worker()
+    wait_until(lambda: count_workers(database) == 1, 30)
+    name = submit(service, max(clips, key=lambda each: each.seconds))
     wait_until(lambda: service.get(name).status is JobStatus.IN_PROGRESS, 10)
     holder = holder_of(database, name)
     assert holder is not None
-    by_pid[int(holder.split("-")[-2])].send_signal(end)
+    start_worker()
+    wait_until(lambda: count_workers(database) == 2, 30)
+    first.send_signal(end)
 
     taken_over = wait_until(lambda: holder_of(database, name) not in {None, holder}, most_seconds)
 
     assert taken_over < most_seconds
-    for worker in by_pid.values():
-        worker.send_signal(signal.SIGCONT)
+    first.send_signal(signal.SIGCONT)
     wait_until(lambda: service.get(name).status is JobStatus.COMPLETED, 60)
     with database.connect() as connection:
         types = [event.type for event in jobs.events_after(connection, 0) if event.job_name == name]

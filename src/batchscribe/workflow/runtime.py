@@ -139,7 +139,7 @@ def _has_failed(pipeline: Pipeline, job_name: str, failure: Failure) -> bool:
     """End a job FAILED; False where the database does not take it, for then the job would stay IN_PROGRESS for ever."""
     try:
         pipeline.fail(job_name, failure)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, OSError, StoreUnavailable):
         logger.exception("could not store that a job failed; trying again", extra={"job_name": job_name})
         return False
     return True

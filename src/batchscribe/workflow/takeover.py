@@ -1,7 +1,8 @@
 """Takes over the work of dead workers. PostgreSQL only: over SQLite there is one worker, which takes up its own.
 
 The durable engine takes up what a process left behind only when a process of the same id starts. So every worker has an
-id of its own and gives two signs of life, and one of them (the janitor, by an advisory lock) looks once a second:
+id of its own and gives two signs of life; one of them (the janitor, by an advisory lock) looks once a second, and the
+others now and then, should the janitor be the one that is dead:
 
 * an advisory lock on a connection of the worker's own, which the database lets go when the connection ends: a worker
   that was killed is found within a second;
@@ -14,6 +15,7 @@ A worker that was taken for dead wrongly does no harm: whatever it still writes 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 import zlib
@@ -31,6 +33,8 @@ from batchscribe.workflow.liveness import PATIENCE_SECONDS
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+#: How often a worker that is not the janitor looks, at the most.
+DEPUTY_SECONDS = 4.0
 #: After this worker's own connection broke, a free lock says nothing for so long: everybody's may have broken.
 RETURN_SECONDS = 4.0
 #: The first half of our advisory locks' keys ("BSCR"), and the second half of the janitor's.
@@ -69,26 +73,31 @@ class Takeover:
         """Whether this worker looks after what one of all workers has to."""
         return self._is_janitor
 
-    def find_dead(self, connection: Connection, now: float) -> list[str]:
-        """Return the workers that hold work and are dead, given the steady clock's time."""
+    def find_dead(self, connection: Connection, now: float, *, by_locks: bool = True) -> list[str]:
+        """Return the workers that hold work and are dead, given the steady clock's time.
+
+        Without ``by_locks`` only those whose count has stood still are found, by two questions however many there are.
+        """
         counts = workers.beats(connection)
         self._seen = {
             name: self._seen[name] if self._seen.get(name, (None,))[0] == count else (count, now)
             for name, count in counts.items()
         }
         holders = set(connection.execute(text(_HOLDERS)).scalars())
-        return [name for name in sorted(counts.keys() | holders) if self._is_dead(connection, name, now)]
+        return [
+            name for name in sorted(counts.keys() | holders) if self._is_dead(connection, name, now, by_locks=by_locks)
+        ]
 
-    def _is_dead(self, connection: Connection, name: str, now: float) -> bool:
+    def _is_dead(self, connection: Connection, name: str, now: float, *, by_locks: bool) -> bool:
         if name == self._executor_id:
             return False
         if name not in self._seen or now - self._seen[name][1] > PATIENCE_SECONDS:
             return True
-        if now < self._locks_speak_at:
+        if not by_locks or now < self._locks_speak_at:
             return False
         # The lock is free only when the worker's connection is gone; it is let go again at once.
         key = {"space": _LOCK_SPACE, "key": _lock_key(name)}
-        is_free: bool = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
+        is_free: bool = connection.execute(text(_TRY_LOCK), key).scalar_one()
         if is_free:
             connection.execute(text("SELECT pg_advisory_unlock(:space, :key)"), key)
         return is_free
@@ -112,19 +121,22 @@ class Takeover:
             text("SELECT pg_advisory_lock(:space, :key)"), {"space": _LOCK_SPACE, "key": _lock_key(self._executor_id)}
         )
         self._is_shown_alive.set()
+        look_at = 0.0
         while not self._stopped.wait(LOOK_SECONDS):
             if not self._is_janitor:
                 key = {"space": _LOCK_SPACE, "key": _JANITOR}
-                taken: bool = connection.execute(text("SELECT pg_try_advisory_lock(:space, :key)"), key).scalar_one()
-                self._is_janitor, self._seen = taken, {}
-            if self._is_janitor:
-                self._hand_on(connection, self.find_dead(connection, time.monotonic()))
-            else:
-                connection.execute(text("SELECT 1"))
+                self._is_janitor = connection.execute(text(_TRY_LOCK), key).scalar_one()
+            now = time.monotonic()
+            if self._is_janitor or now >= look_at:
+                self._hand_on(connection, self.find_dead(connection, now, by_locks=self._is_janitor))
+                # The janitor may itself be frozen with its lock held: so the others look too, less often.
+                look_at = now + DEPUTY_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the load
 
     def _hand_on(self, connection: Connection, dead: Iterable[str]) -> None:
         """Put the work of dead workers back on the queues."""
         for name in dead:
+            # One that is frozen keeps its session, and with it its locks; the janitor's may be among them.
+            connection.execute(text(_END_SESSIONS), {"space": _LOCK_SPACE, "key": _lock_key(name) & 0xFFFFFFFF})
             handed_on = recover(name)
             workers.note_takeover(connection, name, workflows=handed_on, at=datetime.now(UTC))
             workers.forget(connection, name)
@@ -139,6 +151,14 @@ def recover(executor_id: str) -> int:
     """
     return len(DBOS._recover_pending_workflows([executor_id]))  # noqa: SLF001 - see above
 
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(:space, :key)"
+
+#: Ends the session that holds a worker's lock. The two halves of a key stand in ``classid`` and ``objid``, unsigned.
+_END_SESSIONS = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = :space AND objid = :key AND objsubid = 2 AND pid <> pg_backend_pid()
+"""
 
 #: Which workers hold work, by the durable engine's own table.
 _HOLDERS = "SELECT DISTINCT executor_id FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id IS NOT NULL"
