@@ -201,8 +201,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Return a function that starts a server of the test's own, by default with the scripted engine."""
     with ExitStack() as stack:
 
-        def start(data_dir: Path | None = None, **settings: str) -> Server:
+        def start(data_dir: Path | None = None, *, port: int | None = None, **settings: str) -> Server:
             folder = data_dir or tmp_path / "data"
-            return stack.enter_context(running_server(folder, port=None, **({"engine": "scripted"} | settings)))
+            return stack.enter_context(running_server(folder, port=port, **({"engine": "scripted"} | settings)))
 
         yield start

@@ -119,7 +119,8 @@ def _engine() -> dict[str, float]:
 
     results = {}
     with tempfile.TemporaryDirectory() as folder, server(engine_processes="1") as running:
-        recording = join(english_recordings(), minutes=2, target=Path(folder) / "recording.wav")
+        recording = Path(folder) / "recording.wav"
+        join(english_recordings(), minutes=2, target=recording)
         model_folder = (running.data_dir / "models" / "base").resolve()
         decoder = build_decoder(settings.load(data_dir=Path(folder)))
 

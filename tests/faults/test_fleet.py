@@ -109,7 +109,8 @@ def test_a_fleet_outlives_its_database(
     workers = [deployment.start_worker() for _ in range(2)]
     load = Load(RECORDINGS, [api.base_url for api in apis])
     down_seconds = (1, 5, 60)
-    back, finished = [], []
+    back: list[float] = []
+    finished: list[float] = []
     with load.running():
         time.sleep(1.5)
         for seconds in down_seconds:
@@ -117,9 +118,9 @@ def test_a_fleet_outlives_its_database(
             time.sleep(seconds)
             postgres.start()
             up_at = time.monotonic()
-            wait_until(lambda at=up_at: load.first_after(load.ended_at, at) < 999, 90, "jobs to end again")  # type: ignore[misc]
-            back.append(load.first_after(load.accepted_at, up_at))
-            finished.append(load.first_after(load.ended_at, up_at))
+            for moments, seen in ((load.accepted_at, back), (load.ended_at, finished)):
+                wait_until(lambda m=moments, at=up_at: load.first_after(m, at) < 999, 90, "work to go on")  # type: ignore[misc]
+                seen.append(load.first_after(moments, up_at))
         for _ in range(5):
             ended_sessions = postgres.end_backends()
             time.sleep(1)

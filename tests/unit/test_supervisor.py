@@ -40,7 +40,9 @@ def halves(server: Server) -> dict[str, psutil.Process]:
     for child in psutil.Process(server.process.pid).children():
         # One that was just killed has no command line any more.
         with suppress(psutil.NoSuchProcess):
-            found[child.cmdline()[-1]] = child
+            command = child.cmdline()
+            if command:
+                found[command[-1]] = child
     return {name: child for name, child in found.items() if name in {"api", "worker"}}
 
 
