@@ -4,8 +4,8 @@ Events are kept in one heap; a run follows from its arguments and its seed. What
 
 * an api stores a job in one transaction; a database serves transactions one after the other, each for a fixed time;
 * each worker asks each of its two queues for work at its own rhythm, when it has a slot free (``workflow/runtime.py``);
-* a recording is decoded in its slot; one of a single chunk is recognised there, of a longer one each chunk is enqueued as
-  it is cut, with its place in the recording as its priority (``workflow/pipeline.py``);
+* a recording is decoded in its slot; one of a single chunk is recognised there, of a longer one each chunk is enqueued
+  as it is cut, with its place in the recording as its priority (``workflow/pipeline.py``);
 * the chunks that a worker has in hand share its engine processes evenly (``engines/schedule.py``).
 """
 

@@ -1,7 +1,7 @@
 """The model against a real server: the same jobs at the same moments, and how long each waited.
 
-The server runs the scripted engine, which takes a fixed time for a second of audio and no processor, so that waiting comes
-from queues alone. The model is given when each job was stored, and nothing that was measured about waiting.
+The server runs the scripted engine, which takes a fixed time for a second of audio and no processor, so that waiting
+comes from queues alone. The model is given when each job was stored, and nothing that was measured about waiting.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import random
 import statistics
+import sys
 import time
 import wave
 from collections.abc import Iterable
@@ -177,4 +178,4 @@ def _recording(seconds: float) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -22,7 +22,7 @@ class Load:
     recordings: list[bytes]
     #: Where requests are sent: as a proxy does it, to the apis that are in service.
     base_urls: list[str]
-    clients: int = 4
+    clients: int = 8
     #: The index of the recording of every job that a 201 told of, and when that was.
     accepted: dict[str, int] = field(default_factory=dict)
     accepted_at: list[float] = field(default_factory=list)

@@ -101,20 +101,22 @@ def test_of_a_cancel_and_an_end_at_once_exactly_one_happens(
     """F24: a cancel that was granted means FAILED for ever; one that came too late means COMPLETED for ever."""
     deployment = deploy(scripted_real_time_factor="0.05")
     api, _ = deployment.start_pair()
-    began_at = time.monotonic()
-    first = submit(api.base_url, noise(4))
-    ended(api.base_url, first)
-    usual = time.monotonic() - began_at
+    codes: dict[str, str | None] = {}
+    # The first job starts the decoder; the second shows how long one takes.
+    for _ in range(2):
+        began_at = time.monotonic()
+        name = submit(api.base_url, noise(4))
+        ended(api.base_url, name)
+        codes[name], usual = "COMPLETED", time.monotonic() - began_at
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
-    codes: dict[str, str | None] = {first: "COMPLETED"}
     for _ in range(40 if is_full else 3):
         name = submit(api.base_url, noise(4))
-        time.sleep(max(0.0, usual + chance.uniform(-0.15, 0.05)))
+        time.sleep(max(0.0, usual - chance.uniform(0.0, 0.2)))
         answer = requests.post(f"{api.base_url}/transcribe-job/{name}/cancel", timeout=60)
         assert answer.status_code in {200, 409}, answer.text
         codes[name] = "cancelled" if answer.status_code == 200 else "COMPLETED"
     check(deployment, Expected(accepted=codes, codes=codes))
     ends = Counter(codes.values())
     record_property(
-        "measured", f"{ends['cancelled']} cancelled, {ends['COMPLETED'] - 1} too late; each as it was answered"
+        "measured", f"{ends['cancelled']} cancelled, {ends['COMPLETED'] - 2} too late; each as it was answered"
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import requests
+from test_metrics import add_ended_jobs
 
 from batchscribe.monitor import FULL_QUEUE_LOOK_SECONDS, QUEUE_LOOK_SECONDS
 from batchscribe.web.uploads import FORM_OVERHEAD_BYTES
 from running_api import WAV, RunningApi, running_api
-from test_metrics import add_ended_jobs
 
 ASYNC, SYNC = "/transcribe-batch-async", "/transcribe-batch"
 MOST_JOBS = 3

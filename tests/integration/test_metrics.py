@@ -92,8 +92,8 @@ def add_ended_jobs(connection: Connection, count: int, *, first: int = 1) -> Non
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"{into} {numbers} SELECT {what} FROM numbers")
         else:
-            what = what.replace(created_at, f"{created_at}::timestamptz")
-            connection.exec_driver_sql(f"{numbers} {into} SELECT {what.replace('%', '%%')} FROM numbers")
+            typed = what.replace(created_at, f"{created_at}::timestamptz")
+            connection.exec_driver_sql(f"{numbers} {into} SELECT {typed.replace('%', '%%')} FROM numbers")
 
 
 class TestWhatIsSaid:
