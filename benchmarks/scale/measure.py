@@ -24,6 +24,7 @@ from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio
 from batchscribe.workflow.dispatch import Dispatcher
+from benchmarks.scale.counting import count
 from benchmarks.scale.model import Times
 
 RESULTS = Path(__file__).with_name("measured.json")
@@ -40,19 +41,32 @@ def main() -> None:
         results["sqlite"] = _transactions(settings.load(data_dir=Path(folder)))
     with _postgres() as url, tempfile.TemporaryDirectory() as folder:
         results["postgresql"] = _transactions(settings.load(data_dir=Path(folder), database_url=url))
+    results["load"] = count()
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(RESULTS.read_text(encoding="utf-8"))
 
 
-def load_times(database: str, quality: str = "accurate") -> Times:
-    """Return what was measured over a database."""
+def load_times(database: str, quality: str = "accurate", *, database_cores: int | None = None) -> Times:
+    """Return what was measured over ``sqlite`` or ``postgresql``.
+
+    With a number of cores the database is taken to be as busy as its processor is, spread over so many cores like this
+    machine's; without, as busy as it was under several writers here.
+    """
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    load, chunk = results["load"], round(results["load"]["chunk_transactions"])
+    busy, idle = results[database]["transaction_busy"], 0.0
+    if database_cores is not None:
+        busy, idle = load["transaction_cpu"] / database_cores, load["idle_transaction_cpu"] / database_cores
     return Times(
-        transaction=results[database]["transaction_busy"],
+        transaction=busy,
+        idle_transaction=idle,
         round_trip=results[database]["transaction_median"],
         overhead=OVERHEAD_SECONDS,
         decode=results["engine"]["decode"],
         recognise=results["engine"][f"recognise_{quality}"],
+        claim_transactions=3,
+        chunk_transactions=chunk - 5,
+        join_transactions=max(1, round(load["short_job_transactions"]) - 1 - 3 - (chunk - 5)),
     )
 
 
@@ -102,7 +116,12 @@ def _throughput(submit: Callable[[str], None]) -> float:
             submit(new_job_name())
 
     threads = [threading.Thread(target=many) for _ in range(THREADS)]
-    seconds = _timed(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - started
     return seconds / (THREADS * (ROUNDS // 2))
 
 

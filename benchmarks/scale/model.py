@@ -25,6 +25,8 @@ class Times:
     #: How long a transaction keeps the database busy, and how long its caller waits when nobody else is there.
     transaction: float
     round_trip: float
+    #: How long one of an idle worker's transactions keeps the database busy: they read, and find nothing.
+    idle_transaction: float = 0.0
     #: Of a worker's own doing around each piece of work, beside its transactions.
     overhead: float
     #: For each second of audio.
@@ -201,7 +203,7 @@ class Model:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._database_free = 0.0
-        idle_share = min(0.95, self.fleet.workers * self.fleet.idle_transactions * self.times.transaction)
+        idle_share = min(0.99, self.fleet.workers * self.fleet.idle_transactions * self.times.idle_transaction)
         #: What the workers' looking leaves of the database makes every transaction take so much longer.
         self._transaction = self.times.transaction / (1.0 - idle_share)
         self.workers = [Worker(self, place) for place in range(self.fleet.workers)]

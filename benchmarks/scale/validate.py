@@ -6,12 +6,10 @@ comes from queues alone. The model is given when each job was stored, and nothin
 
 from __future__ import annotations
 
-import io
 import random
 import statistics
 import sys
 import time
-import wave
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from datetime import datetime
 import httpx2
 
 from benchmarks.running import server
+from benchmarks.scale.counting import recording
 from benchmarks.scale.measure import load_times
 from benchmarks.scale.model import Fleet, Job, Model
 
@@ -105,7 +104,7 @@ def _arrivals(load: float) -> Iterable[tuple[float, float]]:
 
 def _submit_all(base_url: str, arrivals: list[tuple[float, float]]) -> None:
     """Submit each recording at its moment, however long the ones before it take."""
-    recordings = {seconds: _recording(seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS)}
+    recordings = {seconds: recording(seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS)}
     begun = time.monotonic() + 0.5
     with httpx2.Client(base_url=base_url, timeout=120) as http, ThreadPoolExecutor(16) as pool:
 
@@ -164,17 +163,6 @@ def _print(load: float, kind: str, seconds: float, measured: list[Job], modelled
             f" | {each.end_mean:.3f} | {each.end_p99:.3f} |",
             flush=True,
         )
-
-
-def _recording(seconds: float) -> bytes:
-    """Return a WAV file of 8 kHz noise."""
-    body = io.BytesIO()
-    with wave.open(body, "wb") as target:
-        target.setnchannels(1)
-        target.setsampwidth(2)
-        target.setframerate(8000)
-        target.writeframes(random.Random(1).randbytes(round(seconds * 16_000)))  # noqa: S311 - nothing secret
-    return body.getvalue()
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ class TestTimes:
 
     def test_the_operator_sets_the_times_where_the_caller_does_not(self, settings: Settings) -> None:
         """What the caller says wins."""
-        defaults = {"delete_after_seconds": 600, "delete_media_after_seconds": 60}
+        defaults: dict[str, Any] = {"delete_after_seconds": 600, "delete_media_after_seconds": 60}
         with running_api(settings.data_dir, database_url=settings.database_url, **defaults) as api:
             by_default, by_caller = api.submit(), api.submit(delete_after_seconds="7")
         jobs_ = [api.service.get(name) for name in (by_default, by_caller)]
