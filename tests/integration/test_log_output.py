@@ -93,18 +93,18 @@ class TestJson:
 
     @pytest.mark.parametrize(
         "outside",
-        ["a\nb", "\u2028", "\x1b[2K", '"}{"', "\ud800", "\0", "ü" * 10],
+        ["a\nb", "\u2028", "\x1b[2K", '"}{"', "half a pair", "\0", "ü" * 10],
         ids=["newline", "line separator", "terminal", "braces", "half a pair", "nothing", "beyond ASCII"],
     )
-    def test_nothing_from_outside_begins_a_line(self, outlet: Any, outside: str) -> None:
+    def test_nothing_from_outside_begins_a_line(self, outside: str) -> None:
         """And it can be read back as it was."""
-        logger, stream, handler = outlet(JsonFormatter())
-        logger.info("name %s", outside, extra={"file_name": outside})
-        handler.close()
-        written = stream.getvalue()
+        # A lone surrogate cannot be sent between the processes that run the tests, nor be logged where they listen.
+        outside = outside.replace("half a pair", chr(0xD800))
+        facts = {"msg": "name %s", "args": (outside,), "levelname": "INFO", "file_name": outside}
+        written = JsonFormatter().format(logging.makeLogRecord(facts))
         assert written.isascii()
-        assert written.count("\n") == 1
-        assert objects(written)[0]["file_name"] == outside
+        assert "\n" not in written
+        assert json.loads(written)["file_name"] == outside
 
     def test_a_fact_hides_nothing_of_the_record(self, outlet: Any) -> None:
         """Not even one that is called as a part of it; and what JSON has no number for is text."""
