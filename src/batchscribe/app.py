@@ -32,7 +32,7 @@ from batchscribe.parts import (
     check_sandbox,
     upgrade_database,
 )
-from batchscribe.processes import die_with_parent
+from batchscribe.processes import die_with_parent, give_large_memory_back
 from batchscribe.settings import Settings
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
@@ -95,6 +95,7 @@ def run_api(settings: Settings) -> None:
 def run_worker(settings: Settings) -> None:
     """Transcribe jobs until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
     _follow_supervisor(settings)
+    give_large_memory_back()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
