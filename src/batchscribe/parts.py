@@ -157,7 +157,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
 def _capabilities(settings: Settings) -> Capabilities:
     """Return what the chosen engine can do, without loading it."""
     if settings.engine is EngineName.SCRIPTED:
-        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES)
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, vocabularies=True)
     from batchscribe.engines.catalogue import ModelCatalogue
 
     return Capabilities(language_codes=ModelCatalogue(settings.model_folder).language_codes(settings.model))

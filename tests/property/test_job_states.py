@@ -21,7 +21,7 @@ from sqlalchemy import event, text
 
 from batchscribe import parts
 from batchscribe import settings as our_settings
-from batchscribe.database import jobs
+from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaInfo
@@ -213,7 +213,7 @@ class JobStates(RuleBasedStateMachine):
             for name in self.recordings.keys() - self.deleted.keys():
                 job = jobs.find_job(connection, name)
                 assert job is not None
-                has_transcript = jobs.find_transcript(connection, name) is not None
+                has_transcript = transcripts.find_transcript(connection, name) is not None
                 assert has_transcript is (job.status is JobStatus.COMPLETED)
 
     @invariant()
