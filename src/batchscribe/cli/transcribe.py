@@ -216,11 +216,12 @@ def _transcribe_here(
     try:
         from batchscribe import app, settings
         from batchscribe.cli.progress import Board
-        from batchscribe.domain.requested_options import read_options
+        from batchscribe.domain.requested_options import check_whole, read_options
         from batchscribe.exports import FORMATS, RenderOptions
 
         # An unknown language is refused before the model is loaded, and any spelling of a known one is taken.
         options = read_options(fields)
+        check_whole(options)
         with app.local_transcriber(settings.load(**overrides)) as transcribe_locally, Board() as board:
             for path, target in targets.items():
                 row = board.row(path.name)

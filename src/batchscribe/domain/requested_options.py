@@ -41,7 +41,7 @@ def read_options(fields: Mapping[str, str]) -> TranscriptionOptions:
     identifies_many = _truth(given, "identify_multiple_languages")
     if identifies + identifies_many + ("language_code" in given) > 1:
         raise InvalidRequest("Give only one of language_code, identify_language and identify_multiple_languages")
-    options = TranscriptionOptions(
+    return TranscriptionOptions(
         language_code=canonical_code(given.get("language_code", DEFAULT_LANGUAGE_CODE)),
         show_speaker_labels=_truth(given, "show_speaker_labels"),
         max_speaker_labels=_speakers(given),
@@ -54,13 +54,16 @@ def read_options(fields: Mapping[str, str]) -> TranscriptionOptions:
         vocabulary_filter_method=_filter_method(given),
         redact_types=tuple(sorted({each.upper() for each in _several(given, "redact_types")})),
     )
+
+
+def check_whole(options: TranscriptionOptions) -> None:
+    """Raise InvalidRequest where one field needs another that never came: known only when the form is at its end."""
     if options.max_speaker_labels is not None and not options.show_speaker_labels:
         raise InvalidRequest("max_speaker_labels needs show_speaker_labels")
-    if options.language_options and not (identifies or identifies_many):
+    if options.language_options and not (options.identify_language or options.identify_multiple_languages):
         raise InvalidRequest("language_options needs identify_language or identify_multiple_languages")
     if (options.vocabulary_filter_name is None) is not (options.vocabulary_filter_method is None):
         raise InvalidRequest("vocabulary_filter_name and vocabulary_filter_method need each other")
-    return options
 
 
 def _truth(given: Mapping[str, str], name: str) -> bool:

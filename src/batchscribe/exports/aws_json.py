@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript, running_text
 from batchscribe.exports.rendering import RenderOptions
@@ -36,18 +35,19 @@ def render(transcript: Transcript, options: RenderOptions) -> Iterator[str]:
         yield f', "speaker_labels": {{"channel_label": "ch_0", "speakers": {len(labels)}, "segments": ['
         yield from _separated(_speaker_segment(segment, names) for segment in segments if segment.speaker_label)
         yield "]}"
+    numbered = _numbered(segments)
     channels = [each.label for each in transcript.speakers if each.label.startswith("ch_")]
     if channels:
         yield ', "channel_labels": {"channels": ['
         for number, channel in enumerate(channels):
             yield f'{", " if number else ""}{{"channel_label": {json.dumps(names.get(channel, channel))}, "items": ['
-            yield from _separated(_items(segments, names, only_channel=channel))
+            yield from _separated(_item(each, names) for each in numbered if each.segment.channel_label == channel)
             yield "]}"
         yield f'], "number_of_channels": {len(channels)}}}'
     yield ', "items": ['
-    yield from _separated(_items(segments, names))
+    yield from _separated(_item(each, names) for each in numbered)
     yield '], "audio_segments": ['
-    yield from _separated(_audio_segments(segments, names))
+    yield from _separated(_audio_segments(segments, numbered, names))
     yield ']}, "status": "COMPLETED"}\n'
 
 
@@ -65,19 +65,32 @@ def _languages(transcript: Transcript) -> dict[str, Any]:
     return {"language_code": transcript.language_code, "language_identification": scores}
 
 
-def _items(
-    segments: Iterable[Segment], names: dict[str, str], *, only_channel: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield the items, numbered over the whole recording."""
-    numbers = count()
-    for segment in segments:
+class _Numbered(NamedTuple):
+    """An item with its number, and its segment with its place."""
+
+    number: int
+    item: Item
+    segment: Segment
+    place: int
+
+
+def _numbered(segments: tuple[Segment, ...]) -> list[_Numbered]:
+    """Return the items with their numbers, which follow time: words of two channels stand among one another.
+
+    A mark of punctuation stays with the word before it.
+    """
+    ordered: list[tuple[float, Item, Segment, int]] = []
+    for place, segment in enumerate(segments):
+        start = segment.start
         for item in segment.items:
-            number = next(numbers)
-            if only_channel is None or segment.channel_label == only_channel:
-                yield _item(number, item, segment, names)
+            start = item.start if item.kind is ItemKind.PRONUNCIATION else start
+            ordered.append((start, item, segment, place))
+    ordered.sort(key=lambda each: each[0])
+    return [_Numbered(number, *each[1:]) for number, each in enumerate(ordered)]
 
 
-def _item(number: int, item: Item, segment: Segment, names: dict[str, str]) -> dict[str, Any]:
+def _item(numbered: _Numbered, names: dict[str, str]) -> dict[str, Any]:
+    number, item, segment, _ = numbered
     is_word = item.kind is ItemKind.PRONUNCIATION
     confidence = "0.0" if item.confidence is None else _number(item.confidence)
     alternative: dict[str, Any] = {"confidence": confidence, "content": _content(item)}
@@ -113,17 +126,20 @@ def _speaker_segment(segment: Segment, names: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _audio_segments(segments: Iterable[Segment], names: dict[str, str]) -> Iterator[dict[str, Any]]:
-    first = 0
-    for number, segment in enumerate(segments):
-        ids = list(range(first, first + len(segment.items)))
-        first += len(segment.items)
+def _audio_segments(
+    segments: Iterable[Segment], numbered: list[_Numbered], names: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the segments with the numbers of their items."""
+    ids: dict[int, list[int]] = {}
+    for each in numbered:
+        ids.setdefault(each.place, []).append(each.number)
+    for place, segment in enumerate(segments):
         yield {
-            "id": number,
+            "id": place,
             "transcript": _text((segment,)),
             "start_time": _number(segment.start),
             "end_time": _number(segment.end),
-            "items": ids,
+            "items": ids.get(place, []),
         } | _labels(segment, names)
 
 

@@ -43,7 +43,9 @@ def render(transcript: Transcript, _options: RenderOptions) -> Iterator[str]:
         "text": transcript.text,
     }
     yield _write(head)[:-1] + ', "words": ['
-    yield from _separated(_word(item) for segment in transcript.segments for item in segment.items if _is_word(item))
+    words = [item for segment in transcript.segments for item in segment.items if _is_word(item)]
+    # Words of two channels stand among one another.
+    yield from _separated(_word(item) for item in sorted(words, key=lambda item: item.start))
     yield '], "segments": ['
     yield from _separated(_segment(number, each, names) for number, each in enumerate(transcript.segments))
     yield "]}\n"
