@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from batchscribe.domain.options import PATTERN_TYPES, TranscriptionOptions
-from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
+from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Transcript
 from batchscribe.finishing import finished
 
 
@@ -86,7 +87,7 @@ def test_what_has_a_form_is_found_however_it_is_written(text: str, shown: str) -
         "In 2024 we sold 1,200,000 units for 15.99 at 10:30.",
         "The ratio 3.5 is better at home dot.",
         "My card is 4111 1111 1111 1112.",
-        "IBAN DE89 3704 0044 0532 0130 01 is wrong.",
+        "IBAN DE89 3704 0044 0532 0131 05 is wrong.",
         "Version 1.2.3.400 and 999.1.1.1 are none.",
         "Chapter one, two, three. Look at me.",
         "Call extension 42.",
@@ -95,6 +96,28 @@ def test_what_has_a_form_is_found_however_it_is_written(text: str, shown: str) -
 def test_what_fails_its_checksum_or_plan_is_left(text: str) -> None:
     """Prices, years, times and wrong numbers are not taken out."""
     assert redacted(said(text)).text == text
+
+
+@pytest.mark.parametrize(
+    ("signs", "reason"),
+    [
+        ((-0.2, 1.2, 0.01), None),
+        ((-0.2, 1.2, 0.9), None),
+        ((-0.7, 1.2, 0.9), "Perhaps nobody speaks here."),
+        ((-0.2, 3.0, 0.01), "The words repeat themselves."),
+        ((-1.2, 1.2, 0.01), "The words are mostly guessed."),
+    ],
+)
+def test_doubts_are_said_and_nothing_is_left_out(signs: tuple[float, float, float], reason: str | None) -> None:
+    """By the engine's own signs; without any there is no doubt, and what the engine says itself stays."""
+    log_probability, ratio, no_speech = signs
+    quality = Quality(average_log_probability=log_probability, compression_ratio=ratio, no_speech_probability=no_speech)
+    [plain] = said("Thanks for watching.").segments
+    given = (plain, replace(plain, quality=quality), replace(plain, quality=quality, suspect="Its own."))
+    transcript = Transcript(language_code="en-US", duration=2.0, segments=given)
+    shown = finished(transcript, TranscriptionOptions())
+    assert [segment.suspect for segment in shown.segments] == [None, reason, "Its own."]
+    assert [segment.text for segment in shown.segments] == ["Thanks for watching."] * 3
 
 
 def test_only_the_classes_that_were_asked_for_are_taken_out() -> None:
