@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from batchscribe.domain.options import TranscriptionOptions, check_options
+from batchscribe.domain.option_fields import check_options
+from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import ConfigurationError, ServiceUnavailable
 from batchscribe.logs import configure_logs
@@ -178,7 +179,7 @@ def local_transcriber(settings: Settings) -> Iterator[Transcribe]:
         def transcribe(
             path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
         ) -> Transcript:
-            check_options(options, engine.capabilities)
+            check_options(options, engine.capabilities, settings.engine.value)
             return transcribe_directly(path, options, decoder=decoder, engine=engine, on_progress=on_progress)
 
         yield transcribe
