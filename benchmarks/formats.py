@@ -92,6 +92,6 @@ def main(folder: str | None = None) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(measured(sys.argv[2], (sys.argv[3:4] or [None])[0]))
+        print(measured(sys.argv[2], next(iter(sys.argv[3:]), None)))
     else:
-        main((sys.argv[1:2] or [None])[0])
+        main(next(iter(sys.argv[1:]), None))
