@@ -1,4 +1,4 @@
-"""Seconds and memory to finish and to render a transcript of four hours, in every format.
+"""Processor seconds and memory to finish and to render a transcript of four hours, in every format.
 
 Each is measured in a process of its own: its peak above what the same process needs to hold the transcript. With
 ``python -m benchmarks.formats FOLDER`` every document is written there too, to be opened with other programs.
@@ -53,7 +53,7 @@ def measured(name: str, folder: str | None) -> str:
     """Return the row of one format, or of finishing, measured in this process."""
     transcript = conversation()
     before_bytes = _peak_bytes()
-    began = time.perf_counter()
+    began = time.process_time()
     size = 0
     if name == "finishing":
         words = [f"word{number}" for number in range(5000)]
@@ -70,7 +70,7 @@ def measured(name: str, folder: str | None) -> str:
         with target.open("wb") as file:
             for piece in FORMATS[name].render(transcript):
                 size += file.write(piece)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     return f"| {name} | {seconds:.2f} | {(_peak_bytes() - before_bytes) / 1e6:.0f} | {size / 1e6:.2f} |"
 
 
@@ -83,7 +83,7 @@ def main(folder: str | None = None) -> None:
     whole = conversation()
     items = sum(len(segment.items) for segment in whole.segments)
     print(f"{HOURS:g} hours, {len(whole.segments)} segments, {items} items\n")
-    print("| format | s | MB of memory above the transcript | MB of document |")
+    print("| format | CPU s | MB of memory above the transcript | MB of document |")
     print("|---|---|---|---|")
     for name in (*FORMATS, "finishing"):
         command = [sys.executable, "-m", "benchmarks.formats", "--one", name, *([folder] if folder else [])]
