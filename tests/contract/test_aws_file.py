@@ -36,10 +36,14 @@ def spoken() -> Transcript:
     return Transcript(language_code="en-US", duration=3.0, segments=tuple(segments))
 
 
-def labelled(**labels: str) -> Transcript:
+def labelled(*, speaker_label: str | None = None, channel_label: str | None = None) -> Transcript:
     """Return the transcript with labels that end in the segment's number."""
     segments = tuple(
-        replace(segment, **{name: f"{prefix}{number}" for name, prefix in labels.items()})
+        replace(
+            segment,
+            speaker_label=speaker_label and f"{speaker_label}{number}",
+            channel_label=channel_label and f"{channel_label}{number}",
+        )
         for number, segment in enumerate(spoken().segments)
     )
     return with_speakers(replace(spoken(), segments=segments))
