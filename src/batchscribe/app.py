@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Protocol
 
+from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import ConfigurationError, ServiceUnavailable
@@ -47,9 +48,12 @@ class Transcribe(Protocol):
     """Transcribes one recording in this process's own children."""
 
     def __call__(
-        self, path: Path, *, language_code: str, on_progress: Callable[[float, float | None], None]
+        self, path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
     ) -> Transcript:
-        """Return the transcript; ``on_progress`` is given seconds done and, once known, seconds in all."""
+        """Return the transcript. Raises InvalidRequest and UnsupportedLanguage for what the engine cannot do.
+
+        ``on_progress`` is given seconds done and, once known, seconds in all.
+        """
 
 
 def prepare(settings: Settings) -> None:
@@ -177,9 +181,9 @@ def local_transcriber(settings: Settings) -> Iterator[Transcribe]:
     try:
 
         def transcribe(
-            path: Path, *, language_code: str, on_progress: Callable[[float, float | None], None]
+            path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
         ) -> Transcript:
-            options = TranscriptionOptions(language_code=language_code)
+            check_options(options, engine.capabilities, settings.engine.value)
             return transcribe_directly(path, options, decoder=decoder, engine=engine, on_progress=on_progress)
 
         yield transcribe

@@ -12,15 +12,16 @@ from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from batchscribe.database import idempotency as idempotency_keys
-from batchscribe.database import jobs
+from batchscribe.database import jobs, transcripts, word_lists
 from batchscribe.database.connection import reading, writing
 from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
-from batchscribe.domain.media import MediaFormat, choose_format, extension_of
+from batchscribe.domain.media import check_format
+from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
-from batchscribe.domain.transcript import Transcript
+from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.errors import (
     Cancelled,
     IdempotencyConflict,
@@ -32,10 +33,9 @@ from batchscribe.errors import (
     QueueFull,
     ServiceUnavailable,
     StoreUnavailable,
-    UnsupportedLanguage,
-    UnsupportedMediaFormat,
 )
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.vocabularies import Vocabularies
 from batchscribe.workflow.dispatch import Dispatcher
 
 #: What a job name may look like; anything else is no job's name.
@@ -67,6 +67,8 @@ class TranscriptionService:
         self._dispatcher = dispatcher
         self._capabilities = capabilities
         self._terms = terms or Terms()
+        #: The lists of words that submissions may name.
+        self.vocabularies = Vocabularies(database)
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -82,11 +84,9 @@ class TranscriptionService:
         ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
         the form's other fields.
         """
-        self._choose_format(file_name, head)
+        check_format(file_name, head)
         submission = read_submission(fields)
-        code = submission.options.language_code
-        if code not in self._capabilities.language_codes:
-            raise UnsupportedLanguage(f"The engine cannot recognise the language {code}.")
+        check_options(submission.options, self._capabilities, "server's")
         return submission
 
     def begin_upload(self) -> Upload:
@@ -113,12 +113,13 @@ class TranscriptionService:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; IdempotencyConflict; ServiceUnavailable when the store or the database does not
-        take it (nothing is kept then).
+        Raises UnsupportedMediaFormat; InvalidRequest for an unknown vocabulary; IdempotencyConflict; ServiceUnavailable
+        when the store or the database does not take it (nothing is kept then).
         """
-        media_format = self._choose_format(file_name, head)
+        media_format = check_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
+        named_lists = self.vocabularies.named_by(submission.options)
         now = datetime.now(UTC)
         name = new_job_name()
         key = media_key(name, media_format.value, now)
@@ -149,6 +150,8 @@ class TranscriptionService:
         try:
             with self._database.begin() as connection:
                 jobs.add_job(connection, job)
+                for words in named_lists:
+                    word_lists.keep_words(connection, name, words)
                 if idempotency is not None:
                     idempotency_keys.remember(connection, idempotency, name, at=now)
                 self._dispatcher.enqueue_recording(
@@ -218,12 +221,19 @@ class TranscriptionService:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
         job = self.get(job_name)
         with reading(self._database) as connection:
-            transcript = jobs.find_transcript(connection, job_name)
+            transcript = transcripts.find_transcript(connection, job_name)
         if transcript is None:
             if job.failure is not None:
                 raise JobNotFinished(f"The job has no transcript because it failed: {job.failure.reason}")
             raise JobNotFinished(f"The job has no transcript yet. Job status: {job.status.value}.")
         return transcript
+
+    def name_speakers(self, job_name: str, names: Mapping[str, str | None]) -> Transcript:
+        """Give speakers names, or with None take them. Raises JobNotFound, JobNotFinished, InvalidRequest."""
+        check_labels(self.transcript(job_name), names)
+        with writing(self._database) as connection:
+            transcripts.name_speakers(connection, job_name, names)
+        return self.transcript(job_name)
 
     def open_media(self, job_name: str) -> tuple[TranscriptionJob, BinaryIO]:
         """Return a job and its recording, opened for reading. Raises JobNotFound, MediaNotFound."""
@@ -269,15 +279,6 @@ class TranscriptionService:
                 return jobs.find_job(connection, job_name) is not None
         except SQLAlchemyError as error:
             raise ServiceUnavailable("It is not known whether the job was stored. Look for it in the list.") from error
-
-    def _choose_format(self, file_name: str, head: bytes) -> MediaFormat:
-        media_format = choose_format(file_name, head)
-        if media_format is None:
-            supported = ", ".join(each.value for each in MediaFormat)
-            raise UnsupportedMediaFormat(
-                f"Unsupported file format: {extension_of(file_name)[:100]}. Supported formats: {supported}"
-            )
-        return media_format
 
 
 def _not_found(job_name: str) -> JobNotFound:

@@ -38,6 +38,7 @@ Examples:
   batchscribe jobs list --limit 500 | cut -f 1       tab-separated when not on a terminal
   batchscribe jobs show transcribe-a1b2...
   batchscribe jobs transcript transcribe-a1b2... --format srt > talk.srt
+  batchscribe jobs speakers transcribe-a1b2... spk_0=Ann spk_1=Bob
   batchscribe jobs watch transcribe-a1b2...
 """
 )
@@ -57,7 +58,7 @@ def jobs() -> None:
 def list_jobs(status: str | None, limit: int, as_json: bool, url: str | None) -> None:
     """List jobs, latest first: name, status, language, creation time, progress, why it failed."""
     wanted = JobStatus(status) if status else None
-    with _connected(url) as client:
+    with connected(url) as client:
         found = tuple(itertools.islice(client.list(wanted, page_jobs=min(limit, 100)), limit))
     if as_json:
         click.echo(json.dumps([job_json(job) for job in found], indent=2, ensure_ascii=False))
@@ -73,7 +74,7 @@ def list_jobs(status: str | None, limit: int, as_json: bool, url: str | None) ->
 @with_options(json_option, url_option)
 def show(name: str, as_json: bool, url: str | None) -> None:
     """Show everything about one job, with its transcript."""
-    with _connected(url) as client:
+    with connected(url) as client:
         shown = job_json(client.get(name))
     if as_json:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -93,9 +94,27 @@ def show(name: str, as_json: bool, url: str | None) -> None:
 @with_options(format_option, url_option)
 def transcript(name: str, export_format: str, url: str | None) -> None:
     """Print the transcript of a COMPLETED job."""
-    with _connected(url) as client:
-        text = client.transcript(name, export_format)
-    click.echo(text, nl=not text.endswith("\n"))
+    with connected(url) as client:
+        document = client.export(name, export_format)
+    click.echo(document, nl=False)
+
+
+@jobs.command()
+@click.argument("name")
+@click.argument("names", nargs=-1, metavar="[LABEL=NAME]...")
+@url_option
+def speakers(name: str, names: tuple[str, ...], url: str | None) -> None:
+    """Show who speaks in a transcript, or give names: spk_0=Ann spk_1=Bob ch_0=Agent; LABEL= takes one away."""
+    given: dict[str, str | None] = {}
+    for each in names:
+        label, is_pair, value = each.partition("=")
+        if not is_pair:
+            raise click.UsageError(f"{each} is not LABEL=NAME, such as spk_0=Ann.")
+        given[label] = value or None
+    with connected(url) as client:
+        shown = client.name_speakers(name, given) if given else client.speakers(name)
+    for label, display_name in shown.items():
+        click.echo(f"{label}\t{display_name}")
 
 
 @jobs.command()
@@ -138,7 +157,7 @@ def watch(names: tuple[str, ...], url: str | None) -> None:
 @url_option
 def cancel(names: tuple[str, ...], url: str | None) -> None:
     """Cancel jobs that have not ended. They become FAILED, "Cancelled by request."."""
-    with _connected(url) as client:
+    with connected(url) as client:
         for name in names:
             client.cancel(name)
             click.echo(f"{name}: cancelled", err=True)
@@ -152,7 +171,7 @@ def delete(names: tuple[str, ...], yes: bool, url: str | None) -> None:
     if not yes:
         what = names[0] if len(names) == 1 else f"{len(names)} jobs"
         click.confirm(f"Delete {what} with recording and transcript?", abort=True, err=True)
-    with _connected(url) as client:
+    with connected(url) as client:
         for name in names:
             client.delete(name)
             click.echo(f"{name}: deleted", err=True)
@@ -195,7 +214,7 @@ def _print_table(found: tuple[Job, ...]) -> None:
 
 
 @contextmanager
-def _connected(url: str | None) -> Iterator[Client]:
+def connected(url: str | None) -> Iterator[Client]:
     """Connect to the server; where none answers, say what can be done."""
     from batchscribe.client import Client, ServerUnreachable
 

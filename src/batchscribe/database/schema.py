@@ -106,6 +106,8 @@ chunks = Table(
     Column("start", Float, nullable=False),
     Column("duration", Float, nullable=False),
     Column("audio_key", String(500), nullable=False),
+    #: How many channels the audio holds, one after the other; more than one only where each is transcribed apart.
+    Column("channels", Integer, nullable=False, default=1, server_default="1"),
     #: Seconds recognised so far.
     Column("done_duration", Float, nullable=False, default=0.0, server_default="0"),
     #: How often recognition was begun.
@@ -134,6 +136,28 @@ transcripts = Table(
     Column("text", Text, nullable=False),
     #: The master transcript as ``wire.py`` writes it.
     Column("body", Text, nullable=False),
+    #: The names that people gave its speakers and channels, by label; null where they gave none.
+    Column("speaker_names", JSON(none_as_null=True)),
+)
+
+#: Vocabularies and vocabulary filters.
+word_lists = Table(
+    "word_lists",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("language_code", String(20), nullable=False),
+    Column("words", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+#: The words of the lists that a job names, as they were when it was submitted.
+job_words = Table(
+    "job_words",
+    metadata,
+    _job_name(primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("words", JSON, nullable=False),
 )
 
 idempotency_keys = Table(

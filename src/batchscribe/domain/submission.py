@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
+from batchscribe.domain.option_fields import OPTION_FIELDS, read_options
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.errors import InvalidRequest
 
 #: The fields of a submission's form that mean something, beside the recording.
-FIELDS = ("language_code", "priority", "delete_after_seconds", "delete_media_after_seconds")
+FIELDS = (*OPTION_FIELDS, "priority", "delete_after_seconds", "delete_media_after_seconds")
 
 #: The longest time that anything can be asked to be kept: ten years.
 LONGEST_SECONDS = 10 * 366 * 86400
@@ -74,9 +74,7 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
             f"Invalid priority. Must be one of: {', '.join(each.value for each in Priority)}"
         ) from None
     return Submission(
-        options=TranscriptionOptions(
-            language_code=canonical_code(fields.get("language_code", "").strip() or DEFAULT_LANGUAGE_CODE)
-        ),
+        options=read_options(fields),
         priority=priority,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),

@@ -18,6 +18,7 @@ from batchscribe.web import schemas
 from batchscribe.web.documentation import (
     IDEMPOTENCY_PARAMETER,
     JOB_NAME_PARAMETER,
+    RENDERING_PARAMETERS,
     UPLOAD_BODY,
     add_documentation_page,
     problems,
@@ -30,9 +31,11 @@ from batchscribe.web.health import HealthRoutes
 from batchscribe.web.jobs import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS, LONGEST_WAIT_SECONDS, JobRoutes
 from batchscribe.web.metrics import MetricsRoutes
 from batchscribe.web.plain_route import PlainRoute
+from batchscribe.web.speakers import add_speaker_routes
 from batchscribe.web.submissions import SubmissionRoutes
 from batchscribe.web.uploads import UploadLimits
 from batchscribe.web.waiting import JobWatch
+from batchscribe.web.word_lists import add_word_list_routes
 
 if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
@@ -112,6 +115,8 @@ def create_app(
     _add_job_routes(app, JobRoutes(service, watch))
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
     _add_download_routes(app, DownloadRoutes(service))
+    add_speaker_routes(app, service)
+    add_word_list_routes(app, service)
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
     _add_metrics_route(app, metrics)
@@ -188,12 +193,25 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         responses={
             200: {"description": "The transcript.", "content": content},
             **problems(
-                {400: "No such format.", 404: _NO_JOB, 409: "There is no transcript: the job goes on, or has failed."},
+                {
+                    400: "No such format, or an option out of its range.",
+                    404: _NO_JOB,
+                    409: "There is no transcript: the job goes on, or has failed.",
+                },
                 {404: schemas.JobMissing},
             ),
         },
-        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT]},
+        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT, *RENDERING_PARAMETERS]},
     )(routes.transcript)
+    app.get(
+        "/schemas/transcript.json",
+        summary="Read the JSON Schema of the format json",
+        response_class=Response,
+        responses={
+            200: {"description": "The schema.", "content": {"application/schema+json": {"schema": {"type": "object"}}}},
+            **problems({}),
+        },
+    )(routes.schema)
     recording = {
         content_type: {"schema": {"type": "string", "format": "binary"}} for content_type in CONTENT_TYPES.values()
     }
