@@ -21,9 +21,9 @@ TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
 
 
-#: The chunks' queue is looked at this much more seldom than the recordings': a look costs about two milliseconds of a
-#: processor, a worker holds several chunks, and only the first of a long recording is ever waited for.
-_CHUNKS_PATIENCE = 4
+#: Shortest interval between looks at the chunks' queue: a look costs about two milliseconds of a processor, a worker
+#: holds several chunks, and only the first of a long recording is ever waited for.
+_CHUNKS_POLLING_SECONDS = 0.2
 #: So many places within each rank.
 _PLACES = 1_000_000
 
@@ -60,7 +60,7 @@ class Dispatcher:
             # The durable engine refuses a worker's limit above that of all workers.
             worker_concurrency=min(concurrency.chunks, concurrency.chunks_of_all or concurrency.chunks),
             global_concurrency=concurrency.chunks_of_all,
-            polling_interval_sec=polling_seconds * _CHUNKS_PATIENCE,
+            polling_interval_sec=max(polling_seconds, _CHUNKS_POLLING_SECONDS),
         )
 
     def enqueue_recording(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
