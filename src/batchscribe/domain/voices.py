@@ -1,0 +1,54 @@
+"""Who can be heard when, before anybody is told apart over the whole recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Numbers in a voice's vector, and how each is kept (numpy's name): half precision, little-endian.
+VECTOR_SIZE = 192
+VECTOR_TYPE = "<f2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """One speaker within one window: the same person is another voice in every window."""
+
+    #: When the voice is heard, as pairs of seconds from the recording's start, in order.
+    turns: tuple[tuple[float, float], ...]
+    #: Seconds of speech that the vector was made from.
+    seconds: float
+    #: What the voice sounds like: :data:`VECTOR_SIZE` numbers of :data:`VECTOR_TYPE`; empty where too little was said.
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceWindow:
+    """A stretch of a recording in which voices were told apart; the windows of a chunk overlap."""
+
+    #: Seconds from the recording's start.
+    start: float
+    end: float
+    voices: tuple[Voice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerTurn:
+    """A stretch in which one speaker speaks, in seconds from the recording's start; turns of two may overlap."""
+
+    start: float
+    end: float
+    #: 0 is the first speaker of the recording.
+    speaker: int
+
+
+def shift_voice_window(window: VoiceWindow, seconds: float) -> VoiceWindow:
+    """Move a window and its turns later by this many seconds."""
+    voices = tuple(
+        Voice(
+            turns=tuple((start + seconds, end + seconds) for start, end in voice.turns),
+            seconds=voice.seconds,
+            vector=voice.vector,
+        )
+        for voice in window.voices
+    )
+    return VoiceWindow(start=window.start + seconds, end=window.end + seconds, voices=voices)
