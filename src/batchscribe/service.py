@@ -17,7 +17,8 @@ from batchscribe.database.connection import reading, writing
 from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.media import check_format
-from batchscribe.domain.options import Capabilities, check_options
+from batchscribe.domain.option_fields import check_options
+from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
 from batchscribe.domain.transcript import Transcript, check_labels
@@ -85,7 +86,7 @@ class TranscriptionService:
         """
         check_format(file_name, head)
         submission = read_submission(fields)
-        check_options(submission.options, self._capabilities)
+        check_options(submission.options, self._capabilities, "server's")
         return submission
 
     def begin_upload(self) -> Upload:
@@ -112,8 +113,8 @@ class TranscriptionService:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; InvalidRequest for a vocabulary that is not there; IdempotencyConflict;
-        ServiceUnavailable when the store or the database does not take it (nothing is kept then).
+        Raises UnsupportedMediaFormat; InvalidRequest for an unknown vocabulary; IdempotencyConflict; ServiceUnavailable
+        when the store or the database does not take it (nothing is kept then).
         """
         media_format = check_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
@@ -228,10 +229,7 @@ class TranscriptionService:
         return transcript
 
     def name_speakers(self, job_name: str, names: Mapping[str, str | None]) -> Transcript:
-        """Give speakers and channels names by their labels, or with None take them; return the transcript with them.
-
-        Raises JobNotFound, JobNotFinished, and InvalidRequest for a label that the transcript does not have.
-        """
+        """Give speakers names, or with None take them. Raises JobNotFound, JobNotFinished, InvalidRequest."""
         check_labels(self.transcript(job_name), names)
         with writing(self._database) as connection:
             transcripts.name_speakers(connection, job_name, names)

@@ -66,6 +66,7 @@ class NoiseAudio:
             container="wav", codec="pcm", sample_rate_hertz=8000, channels=1, declared_duration=float(self._seconds)
         )
         self.warnings: list[str] = []
+        self.channels = 1
 
     def blocks(self) -> Iterator[bytes]:
         """Yield noise, and let something else happen in the middle."""
@@ -83,7 +84,7 @@ class NoiseDecoder:
         self.meanwhile: Callable[[], None] = lambda: None
 
     @contextmanager
-    def open(self, media: BinaryIO) -> Iterator[NoiseAudio]:
+    def open(self, media: BinaryIO, *, channels_apart: bool = False) -> Iterator[NoiseAudio]:  # noqa: ARG002
         """Read a recording of :data:`RECORDINGS`."""
         yield NoiseAudio(media, self.meanwhile)
 

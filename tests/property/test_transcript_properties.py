@@ -55,7 +55,8 @@ def test_a_conversation_comes_back_from_json_as_it_was(transcript: Transcript) -
 @given(runs=st.lists(st.lists(segments(), max_size=3).map(in_order), max_size=4), data=st.data())
 def test_joining_segments_is_associative(runs: list[tuple[Segment, ...]], data: st.DataObject) -> None:
     """However many runs are joined, and in whichever pairs, the result is the same, in order, and nothing is lost."""
-    left = reduce(join_segments, runs, ())
+    nothing: tuple[Segment, ...] = ()
+    left = reduce(join_segments, runs, nothing)
     pieces = list(runs)
     while len(pieces) > 1:
         at = data.draw(st.integers(0, len(pieces) - 2))

@@ -216,7 +216,7 @@ def _transcribe_here(
     try:
         from batchscribe import app, settings
         from batchscribe.cli.progress import Board
-        from batchscribe.domain.requested_options import check_whole, read_options
+        from batchscribe.domain.option_fields import check_whole, read_options
         from batchscribe.exports import FORMATS, RenderOptions
 
         # An unknown language is refused before the model is loaded, and any spelling of a known one is taken.

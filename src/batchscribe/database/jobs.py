@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
-from batchscribe.domain.options import options_from_json, options_to_json
+from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
 from batchscribe.errors import InvalidRequest
 
@@ -50,7 +50,7 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
         insert(jobs).values(
             name=job.name,
             status=job.status.value,
-            options=options_to_json(job.options),
+            options=asked_options(job.options),
             media_key=job.media_key,
             media_format=job.media_format.value,
             media_size_bytes=job.media_size_bytes,

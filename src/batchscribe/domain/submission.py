@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
+from batchscribe.domain.option_fields import OPTION_FIELDS, read_options
 from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.domain.requested_options import OPTION_FIELDS, read_options
 from batchscribe.errors import InvalidRequest
 
 #: The fields of a submission's form that mean something, beside the recording.

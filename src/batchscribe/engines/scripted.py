@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
 
@@ -76,7 +76,9 @@ class ScriptedEngine:
         decide: Callable[[ChunkAudio], Act] = speak,
     ) -> None:
         """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
-        self.capabilities = Capabilities(language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES, vocabularies=True)
+        self.capabilities = Capabilities(
+            language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | {"vocabulary_name"}
+        )
         self._script = script or Script()
         self._say = say
         self._decide = decide

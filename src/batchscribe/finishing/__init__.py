@@ -9,16 +9,17 @@ from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
 from batchscribe.finishing.chinese import in_script_of
 from batchscribe.finishing.redaction import redacted
+from batchscribe.finishing.suspicion import with_suspicions
 from batchscribe.finishing.word_filter import filtered
 
 
 def finished(transcript: Transcript, options: TranscriptionOptions, filter_words: Sequence[str] = ()) -> Transcript:
     """Return the transcript as it is stored and served.
 
-    Chinese in the script of its code, then without what is to be redacted, then without the words of the vocabulary
-    filter. The same transcript finished twice is the same.
+    Chinese in the script of its code, with doubts where the engine's signs speak against a segment, without what is to
+    be redacted, and with the words of the vocabulary filter treated. The same transcript finished twice is the same.
     """
-    segments = in_script_of(options.language_code, transcript.segments)
+    segments = with_suspicions(in_script_of(options.language_code, transcript.segments))
     if options.redact_types:
         segments = redacted(segments, options.redact_types, language_code=transcript.language_code)
     if options.vocabulary_filter_method is not None and filter_words:

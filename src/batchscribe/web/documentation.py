@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from batchscribe.domain.options import FILTER_METHODS, PATTERN_TYPES
-from batchscribe.domain.requested_options import FEWEST_SPEAKERS, MOST_SPEAKERS
+from batchscribe.domain.option_fields import FILTER_METHODS
+from batchscribe.domain.options import PATTERN_TYPES
 from batchscribe.domain.submission import LONGEST_SECONDS, Priority
 from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
@@ -76,10 +76,10 @@ def _truth(description: str) -> dict[str, Any]:
     return {"type": "string", "enum": ["true", "false"], "default": "false", "description": description}
 
 
-#: Form fields that say how to transcribe, as ``domain/requested_options.py`` reads them. Some need an engine that can.
+#: Form fields that say how to transcribe, as ``domain/option_fields.py`` reads them. Some need an engine that can.
 _OPTIONS: dict[str, Any] = {
     "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
-    "max_speaker_labels": {"type": "integer", "minimum": FEWEST_SPEAKERS, "maximum": MOST_SPEAKERS},
+    "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30},
     "channel_identification": _truth("Transcribe each of two channels apart."),
     "identify_language": _truth("Find the language, where the engine can."),
     "identify_multiple_languages": _truth("Find several languages, where the engine can."),

@@ -15,7 +15,7 @@ from multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from batchscribe.domain.requested_options import check_whole
+from batchscribe.domain.option_fields import check_whole
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
 from batchscribe.web.upload_form import UploadForm
