@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 #: Numbers in a voice's vector, and how each is kept (numpy's name): half precision, little-endian.
@@ -39,6 +40,13 @@ class SpeakerTurn:
     end: float
     #: 0 is the first speaker of the recording.
     speaker: int
+
+
+def one_sided_vector(number: int) -> bytes:
+    """Return a vector of length 1 that has nothing in common with those of most other numbers: for scripted voices."""
+    values = [0.0] * VECTOR_SIZE
+    values[number % VECTOR_SIZE] = 1.0
+    return struct.pack(f"<{VECTOR_SIZE}e", *values)
 
 
 def shift_voice_window(window: VoiceWindow, seconds: float) -> VoiceWindow:

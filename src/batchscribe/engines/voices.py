@@ -33,6 +33,7 @@ _STEP_SAMPLES = 5 * SAMPLE_RATE_HERTZ
 #: Where its answers lie: one for so many samples, the first one's middle at so many.
 _FRAME_STEP_SAMPLES = 270
 _FIRST_FRAME_SAMPLES = 495
+_SMALLEST_REST_SAMPLES = SAMPLE_RATE_HERTZ // 10
 #: Fewer samples than these give no answer.
 _SHORTEST_SAMPLES = SAMPLE_RATE_HERTZ // 2
 #: Who speaks in each of its seven classes: nobody, one of three, two of three.
@@ -113,18 +114,21 @@ def _session(name: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
 def _stretches(samples: int) -> Iterator[tuple[int, int]]:
     """Yield the windows over so many samples; the last ends where they end."""
     start = 0
-    while start + _WINDOW_SAMPLES < samples:
+    # A rest of less than a tenth of a second is not worth a window of its own.
+    while start + _WINDOW_SAMPLES + _SMALLEST_REST_SAMPLES < samples:
         yield start, start + _WINDOW_SAMPLES
         start += _STEP_SAMPLES
     if samples:
-        yield max(0, samples - _WINDOW_SAMPLES), samples
+        yield max(0, min(start, samples - _WINDOW_SAMPLES)), samples
 
 
 def _runs(is_set: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return the runs of set frames as pairs of samples within the window."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], is_set.astype(np.int8), [0]])))
     firsts, lasts = edges[::2].tolist(), edges[1::2].tolist()
-    return [(_border(first, len(is_set)), _border(last, len(is_set))) for first, last in zip(firsts, lasts, strict=True)]
+    return [
+        (_border(first, len(is_set)), _border(last, len(is_set))) for first, last in zip(firsts, lasts, strict=True)
+    ]
 
 
 def _border(frame: int, frames: int) -> int:
