@@ -104,7 +104,7 @@ def _conversation(voices: dict[str, list[NDArray[np.int16]]], *, seed: int) -> t
 def _levelled(clip: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return a clip at the loudness of the others."""
     level = float(np.quantile(np.abs(clip.astype(np.float32)), 0.99))
-    return np.clip(clip * (8000.0 / max(level, 1.0)), -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(clip * (8000.0 / max(level, 1.0)), -32768, 32767), dtype=np.int16)
 
 
 def _speech(clip: NDArray[np.int16]) -> list[tuple[float, float]]:

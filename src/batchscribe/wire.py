@@ -31,14 +31,12 @@ A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Speaker, SpokenLanguage, Transcript
-from batchscribe.domain.voices import Voice, VoiceWindow
 from batchscribe.domain.word_lists import WordList
 
 _DIGITS = 3
@@ -119,35 +117,6 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
         language_code=data.get("language_code"),
         suspect=data.get("suspect"),
     )
-
-
-def voice_window_to_json(window: VoiceWindow) -> dict[str, Any]:
-    """Return a window of voices as values that :mod:`json` can write; a vector is base64 of its bytes."""
-    return {
-        "start": round(window.start, _DIGITS),
-        "end": round(window.end, _DIGITS),
-        "voices": [
-            {
-                "turns": [[round(start, _DIGITS), round(end, _DIGITS)] for start, end in voice.turns],
-                "seconds": round(voice.seconds, _DIGITS),
-                "vector": b64encode(voice.vector).decode(),
-            }
-            for voice in window.voices
-        ],
-    }
-
-
-def voice_window_from_json(data: Mapping[str, Any]) -> VoiceWindow:
-    """Return the window that :func:`voice_window_to_json` wrote. Raises KeyError, TypeError or ValueError."""
-    voices = tuple(
-        Voice(
-            turns=tuple((float(start), float(end)) for start, end in voice["turns"]),
-            seconds=float(voice["seconds"]),
-            vector=b64decode(voice["vector"], validate=True),
-        )
-        for voice in data["voices"]
-    )
-    return VoiceWindow(start=float(data["start"]), end=float(data["end"]), voices=voices)
 
 
 def _given(**values: str | float | None) -> dict[str, Any]:

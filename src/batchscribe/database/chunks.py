@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Select, func, insert, literal, select, update
 from batchscribe.database.schema import chunks, jobs
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.transcript import Fragment, Segment
-from batchscribe.domain.voices import VoiceWindow
-from batchscribe.wire import segment_from_json, segment_to_json, voice_window_from_json, voice_window_to_json
+from batchscribe.domain.voices import VoiceWindow, voice_window_from_json, voice_window_to_json
+from batchscribe.wire import segment_from_json, segment_to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import struct
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: Numbers in a voice's vector, and how each is kept (numpy's name): half precision, little-endian.
 VECTOR_SIZE = 192
 VECTOR_TYPE = "<f2"
+#: Digits after the point of seconds that are kept.
+_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +65,32 @@ def shift_voice_window(window: VoiceWindow, seconds: float) -> VoiceWindow:
         for voice in window.voices
     )
     return VoiceWindow(start=window.start + seconds, end=window.end + seconds, voices=voices)
+
+
+def voice_window_to_json(window: VoiceWindow) -> dict[str, Any]:
+    """Return a window of voices as values that :mod:`json` can write; a vector is base64 of its bytes."""
+    return {
+        "start": round(window.start, _DIGITS),
+        "end": round(window.end, _DIGITS),
+        "voices": [
+            {
+                "turns": [[round(start, _DIGITS), round(end, _DIGITS)] for start, end in voice.turns],
+                "seconds": round(voice.seconds, _DIGITS),
+                "vector": b64encode(voice.vector).decode(),
+            }
+            for voice in window.voices
+        ],
+    }
+
+
+def voice_window_from_json(data: Mapping[str, Any]) -> VoiceWindow:
+    """Return the window that :func:`voice_window_to_json` wrote. Raises KeyError, TypeError or ValueError."""
+    voices = tuple(
+        Voice(
+            turns=tuple((float(start), float(end)) for start, end in voice["turns"]),
+            seconds=float(voice["seconds"]),
+            vector=b64decode(voice["vector"], validate=True),
+        )
+        for voice in data["voices"]
+    )
+    return VoiceWindow(start=float(data["start"]), end=float(data["end"]), voices=voices)

@@ -6,8 +6,8 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
 - first ``{"name": …, "arguments": …}``, the recogniser; answered ``{"max_batch": 8}``, or ``{"unavailable": SENTENCE}``
   and the end;
 - ``{"do": "find_windows"}`` with a chunk's samples; answered ``{"windows": [[start, end, bucket], …]}``;
-- ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as ``wire.py`` writes
-  them;
+- ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as
+  ``domain/voices.py`` writes them;
 - ``{"do": "recognise", "bucket": 8, "windows": [{"size_bytes": …, "language": "en"}, …]}`` with the windows' samples
   one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
 
@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from batchscribe.domain.voices import voice_window_to_json
 from batchscribe.engines.framing import Header, receive_frame, send_frame
 from batchscribe.engines.recogniser import build_recogniser
 from batchscribe.errors import ModelUnavailable
-from batchscribe.wire import segment_to_json, voice_window_to_json
+from batchscribe.wire import segment_to_json
 
 if TYPE_CHECKING:
     from batchscribe.engines.recogniser import Recogniser

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchscribe.domain.voices import voice_window_from_json
 from batchscribe.engines.process import EngineProcess, ProcessDied
 from batchscribe.engines.schedule import Batch, Cut, PooledWindow
 from batchscribe.errors import BatchScribeError, EngineCrashed, ModelUnavailable
-from batchscribe.wire import segment_from_json, voice_window_from_json
+from batchscribe.wire import segment_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
