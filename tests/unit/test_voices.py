@@ -59,11 +59,11 @@ def test_silence_of_any_length_has_no_voices(model: VoiceModel, length: int) -> 
 
 @pytest.mark.parametrize("length", [1, 160_000, 161_599, 161_601, 400_000])
 def test_windows_reach_over_every_sample(length: int) -> None:
-    """Nothing is left out but a rest of less than a tenth of a second."""
+    """Nothing is left out, and the last is longer by a tenth of a second at most."""
     found = list(voices._stretches(length))
     assert found[0][0] == 0
     assert found[-1][1] == length
-    assert all(0 < end - start <= 10 * SAMPLE_RATE_HERTZ for start, end in found)
+    assert all(0 < end - start <= 10.1 * SAMPLE_RATE_HERTZ for start, end in found)
     assert all(later[0] < earlier[1] + 1600 for earlier, later in pairwise(found))
 
 

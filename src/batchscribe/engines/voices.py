@@ -7,14 +7,16 @@ a vector of what each says. Both come in ``speaker_models/``, with their licence
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.voices import VECTOR_TYPE, Voice, VoiceWindow
-from batchscribe.engines.filter_bank import FRAME_SAMPLES, filter_bank
+from batchscribe.engines.filter_bank import filter_bank
 from batchscribe.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -43,6 +45,11 @@ _CLASSES = np.array(
 )
 #: A voice with less speech of its own than this has no vector.
 _SHORTEST_VOICE_SECONDS = 0.4
+#: Turns are listened to in pieces of at most so many samples; shorter pieces than so many seconds go with the nearest.
+_LONGEST_PIECE_SAMPLES = 4 * SAMPLE_RATE_HERTZ
+_SHORTEST_PIECE_SECONDS = 1.0
+#: Two pieces are one voice from this cosine on.
+_SAME_VOICE_LIKENESS = 0.55
 
 
 class VoiceModel:
@@ -67,31 +74,87 @@ class VoiceModel:
         is_active = _CLASSES[scores.argmax(axis=1)]
         is_alone = is_active.sum(axis=1) == 1
         voices = tuple(
-            self._voice(samples, start, is_active[:, speaker], is_alone)
-            for speaker in range(is_active.shape[1])
-            if is_active[:, speaker].any()
+            voice
+            for speaker in np.flatnonzero(is_active.any(axis=0)).tolist()
+            for voice in self._voices(samples, start, _runs(is_active[:, speaker]), is_alone)
         )
         return VoiceWindow(start=start / SAMPLE_RATE_HERTZ, end=end / SAMPLE_RATE_HERTZ, voices=voices)
 
-    def _voice(
-        self, samples: NDArray[np.float32], start: int, is_active: NDArray[np.bool_], is_alone: NDArray[np.bool_]
-    ) -> Voice:
-        """Make the vector of one voice from what it says alone, or where that is too little, from all it says."""
-        turns = _runs(is_active)
-        parts = [samples[first:last] for first, last in _runs(is_active & is_alone)]
-        if sum(map(len, parts)) < _SHORTEST_VOICE_SECONDS * SAMPLE_RATE_HERTZ:
-            parts = [samples[first:last] for first, last in turns]
-        said = np.concatenate(parts)
-        vector = b""
-        if len(said) >= max(FRAME_SAMPLES, _SHORTEST_VOICE_SECONDS * SAMPLE_RATE_HERTZ):
-            raw = self._embedding.run(None, {"features": filter_bank(said)[None]})[0][0]
-            vector = (raw / np.linalg.norm(raw)).astype(VECTOR_TYPE).tobytes()
+    def _voices(
+        self, samples: NDArray[np.float32], start: int, turns: list[tuple[int, int]], is_alone: NDArray[np.bool_]
+    ) -> list[Voice]:
+        """Return the voice that the segmentation heard in these turns, or the voices, where it took several for one.
+
+        It is sure of when somebody speaks, less so of who goes on after a pause: every piece is listened to by itself.
+        """
+        alone = np.zeros(len(samples), dtype=bool)
+        for first, last in _runs(is_alone):
+            alone[first:last] = True
+        groups: list[_Group] = []
+        unheard: list[tuple[int, int]] = []
+        for first, last in _pieces(turns):
+            said = samples[first:last][alone[first:last]]
+            if len(said) < _SHORTEST_PIECE_SECONDS * SAMPLE_RATE_HERTZ:
+                unheard.append((first, last))
+                continue
+            piece = _Group(pieces=[(first, last)], samples=len(said), total=self._vector(said) * len(said))
+            like = max(groups, key=piece.likeness, default=None)
+            if like is not None and piece.likeness(like) >= _SAME_VOICE_LIKENESS:
+                like.take(piece)
+            else:
+                groups.append(piece)
+        if not groups:
+            said = np.concatenate([samples[first:last] for first, last in turns])
+            is_enough = len(said) >= _SHORTEST_VOICE_SECONDS * SAMPLE_RATE_HERTZ
+            total = self._vector(said) * len(said) if is_enough else None
+            groups, unheard = [_Group(pieces=list(turns), samples=len(said), total=total)], []
+        for piece_turn in unheard:
+            min(groups, key=lambda group: group.distance(piece_turn)).pieces.append(piece_turn)
+        return [group.voice(start) for group in groups]
+
+    def _vector(self, said: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what somebody sounds like, at length 1."""
+        raw = self._embedding.run(None, {"features": filter_bank(said)[None]})[0][0]
+        return np.asarray(raw / np.linalg.norm(raw), dtype=np.float32)
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """Pieces of one voice within a window, in samples, and the sum of their vectors by length."""
+
+    pieces: list[tuple[int, int]]
+    samples: int
+    total: NDArray[np.float32] | None
+
+    def likeness(self, other: _Group) -> float:
+        """Return the cosine between both voices."""
+        if self.total is None or other.total is None:
+            return -1.0
+        return float(self.total @ other.total / (np.linalg.norm(self.total) * np.linalg.norm(other.total)))
+
+    def take(self, other: _Group) -> None:
+        """Add the pieces of the same voice."""
+        self.pieces += other.pieces
+        self.samples += other.samples
+        if self.total is not None and other.total is not None:
+            self.total = self.total + other.total
+
+    def distance(self, piece: tuple[int, int]) -> int:
+        """Return how many samples lie between a piece and the nearest of this voice."""
+        return min(max(first - piece[1], piece[0] - last) for first, last in self.pieces)
+
+    def voice(self, start: int) -> Voice:
+        """Return the voice, with its turns on the scale of the chunk."""
+        turns: list[tuple[int, int]] = []
+        for first, last in sorted(self.pieces):
+            if turns and first <= turns[-1][1]:
+                turns[-1] = (turns[-1][0], max(last, turns[-1][1]))
+            else:
+                turns.append((first, last))
+        vector = b"" if self.total is None else (self.total / np.linalg.norm(self.total)).astype(VECTOR_TYPE).tobytes()
         return Voice(
-            turns=tuple(
-                ((start + first) / SAMPLE_RATE_HERTZ, (start + min(last, len(samples))) / SAMPLE_RATE_HERTZ)
-                for first, last in turns
-            ),
-            seconds=len(said) / SAMPLE_RATE_HERTZ,
+            turns=tuple(((start + a) / SAMPLE_RATE_HERTZ, (start + b) / SAMPLE_RATE_HERTZ) for a, b in turns),
+            seconds=self.samples / SAMPLE_RATE_HERTZ,
             vector=vector,
         )
 
@@ -120,6 +183,14 @@ def _stretches(samples: int) -> Iterator[tuple[int, int]]:
         start += _STEP_SAMPLES
     if samples:
         yield max(0, min(start, samples - _WINDOW_SAMPLES)), samples
+
+
+def _pieces(turns: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Cut turns evenly into pieces that are short enough to be one person's."""
+    for first, last in turns:
+        count = -(-(last - first) // _LONGEST_PIECE_SAMPLES)
+        borders = [first + (last - first) * each // count for each in range(count + 1)]
+        yield from pairwise(borders)
 
 
 def _runs(is_set: NDArray[np.bool_]) -> list[tuple[int, int]]:
