@@ -30,7 +30,7 @@ def samples(name: str) -> NDArray[np.int16]:
     from faster_whisper.audio import decode_audio
 
     audio: NDArray[np.float32] = decode_audio(str(MEDIA / name))
-    return np.clip(audio * 32768.0, -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(audio * 32768.0, -32768, 32767), dtype=np.int16)
 
 
 def test_two_clips_of_different_voices_give_two_speakers(model: VoiceModel) -> None:
