@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities
+from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities
 from batchscribe.domain.ports import Engine, MediaStore
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
 from batchscribe.settings import EngineName, Settings
@@ -157,11 +157,12 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
 def _capabilities(settings: Settings) -> Capabilities:
     """Return what the chosen engine can do, without loading it."""
     if settings.engine is EngineName.SCRIPTED:
-        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | {"vocabulary_name"})
+        options = PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=options)
     from batchscribe.engines.catalogue import ModelCatalogue
 
     codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)
-    return Capabilities(language_codes=codes, options=PIPELINE_OPTIONS)
+    return Capabilities(language_codes=codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
 
 
 def _unusable_database(settings: Settings, error: Exception) -> ConfigurationError:

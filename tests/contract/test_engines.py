@@ -203,3 +203,24 @@ def test_whisper_hears_what_is_said(model_folder: Path, clips: list[Clip]) -> No
     for clip, text in zip(clips, heard, strict=True):
         measure = jiwer.cer if clip.language_code.startswith(("ja", "zh")) else jiwer.wer
         assert measure(normalise(clip.text), normalise(text)) <= 1 / 6, (clip.text, text)
+
+
+def test_voices_lie_within_the_chunk_on_the_recordings_scale(subject: Subject) -> None:
+    """Whoever speaks is heard, nobody is in silence, and the same audio sounds the same each time."""
+    pcm = subject.speech + silence(1.0)
+    chunk = ChunkAudio(job_name="job", index=0, start=1000.0, pcm=pcm)
+    windows = subject.engine.find_voices(chunk, is_cancelled=lambda: False)
+    turns = [time for window in windows for voice in window.voices for turn in voice.turns for time in turn]
+    assert turns
+    assert min(turns) >= 1000.0
+    assert max(turns) <= 1000.0 + chunk.duration + 0.001
+    assert subject.engine.find_voices(chunk, is_cancelled=lambda: False) == windows
+    quiet = ChunkAudio(job_name="job", index=1, start=0.0, pcm=silence(3.0))
+    assert subject.engine.find_voices(quiet, is_cancelled=lambda: False) == ()
+
+
+def test_looking_for_voices_ends_when_it_is_cancelled(subject: Subject) -> None:
+    """Nobody waits for what is not wanted any more."""
+    chunk = ChunkAudio(job_name="job", index=0, start=0.0, pcm=subject.speech)
+    with pytest.raises(Cancelled):
+        subject.engine.find_voices(chunk, is_cancelled=lambda: True)

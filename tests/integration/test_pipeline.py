@@ -188,6 +188,19 @@ def test_channels_are_transcribed_apart(works: Works, seconds: int) -> None:
     assert [speaker.label for speaker in works.service.transcript(mono.name).speakers] == ["ch_0"]
 
 
+def test_speakers_are_told_apart_over_the_chunks_of_a_recording(works: Works) -> None:
+    """The voices of all chunks become speakers, whose labels every segment has; nothing else is kept of them."""
+    works.start_worker()
+    job = works.ended(works.submit(wav(400), show_speaker_labels="true", max_speaker_labels="2").name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    transcript = works.service.transcript(job.name)
+    assert len(transcript.segments) >= 3
+    assert [segment.speaker_label for segment in transcript.segments[:3]] == ["spk_0", "spk_1", "spk_0"]
+    assert [speaker.label for speaker in transcript.speakers] == ["spk_0", "spk_1"]
+    with works.database.connect() as connection:
+        assert set(connection.scalars(text("SELECT voices FROM chunks"))) == {None}
+
+
 def test_progress_of_channels_counts_the_recordings_seconds(works: Works) -> None:
     """Half of it is done when one of two channels is."""
     works.start_worker(real_time_factor=0.1)

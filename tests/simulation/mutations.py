@@ -45,7 +45,7 @@ def fragments_are_overwritten(patch: pytest.MonkeyPatch) -> None:
     """Let a second result for a chunk replace the first."""
 
     def save_fragment(
-        connection: Connection, job_name: str, index: int, segments: tuple[Segment, ...], *, at: datetime
+        connection: Connection, job_name: str, index: int, segments: tuple[Segment, ...], *, at: datetime, **_: object
     ) -> bool:
         body = json.dumps([segment_to_json(segment) for segment in segments])
         rows = update(chunk_rows).where(chunk_rows.c.job_name == job_name, chunk_rows.c.index == index)

@@ -14,6 +14,7 @@ from batchscribe.domain.media import MediaInfo
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio
 from batchscribe.domain.transcript import Segment
+from batchscribe.domain.voices import VoiceWindow
 from batchscribe.engines.scripted import ScriptedEngine
 from batchscribe.errors import Cancelled, DecoderCrashed, EngineCrashed, MediaDamaged
 
@@ -96,6 +97,10 @@ class SimulatedEngine:
             self._world.note("the engine dies")
             raise EngineCrashed("Recognition failed each time it was tried.")
         return self._scripted.recognise(chunk, options, on_progress=lambda _: None, is_cancelled=lambda: False)
+
+    def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
+        """Tell voices apart as the scripted engine does."""
+        return self._scripted.find_voices(chunk, is_cancelled=is_cancelled)
 
     def close(self) -> None:
         """Do nothing."""

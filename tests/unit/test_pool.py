@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -173,3 +174,14 @@ def test_a_child_is_modest_and_inherits_nothing(
         targets = {each.name: each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir() if int(each.name) != 2}
         assert {str(target).partition(":")[0] for target in targets.values()} <= {"/dev/null", "socket", "/dev/urandom"}
         assert sum(str(target).startswith("socket") for target in targets.values()) == 1
+
+
+def test_voices_are_found_by_a_child_on_the_recordings_scale(make_engine: Callable[..., LocalEngine]) -> None:
+    """The same stretch sounds the same, and nobody is heard in silence."""
+    engine = make_engine()
+    chunk = ChunkAudio(job_name="job", index=2, start=100.0, pcm=audio((3, 1.0), (0, 2.0), (3, 1.0), (4, 1.0)))
+    windows = engine.find_voices(chunk, is_cancelled=lambda: False)
+    assert [window.start for window in windows] == [100.0, 103.0, 104.0]
+    vectors = [window.voices[0].vector for window in windows]
+    assert vectors[0] == vectors[1] != vectors[2]
+    assert engine.find_voices(replace(chunk, pcm=b""), is_cancelled=lambda: False) == ()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, func, insert, literal, select, update
 from batchscribe.database.schema import chunks, jobs
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.transcript import Fragment, Segment
+from batchscribe.domain.voices import VoiceWindow, voice_window_from_json, voice_window_to_json
 from batchscribe.wire import segment_from_json, segment_to_json
 
 
@@ -89,13 +90,20 @@ def channel_count(connection: Connection, job_name: str) -> int:
 
 
 def save_fragment(
-    connection: Connection, job_name: str, index: int, segments: tuple[Segment, ...], *, at: datetime
+    connection: Connection,
+    job_name: str,
+    index: int,
+    segments: tuple[Segment, ...],
+    *,
+    voices: tuple[VoiceWindow, ...] = (),
+    at: datetime,
 ) -> bool:
     """Store a chunk's result, once: a second result for the chunk, or one for a job that has ended, is dropped.
 
     Returns whether it was stored.
     """
     body = json.dumps([segment_to_json(segment) for segment in segments], ensure_ascii=False, separators=(",", ":"))
+    heard = json.dumps([voice_window_to_json(each) for each in voices], separators=(",", ":")) if voices else None
     changed = connection.execute(
         update(chunks)
         .where(
@@ -104,7 +112,7 @@ def save_fragment(
             chunks.c.recognised_at.is_(None),
             _is_running(job_name).exists(),
         )
-        .values(fragment=body, recognised_at=at, done_duration=chunks.c.duration)
+        .values(fragment=body, voices=heard, recognised_at=at, done_duration=chunks.c.duration)
     )
     return changed.rowcount == 1
 
@@ -123,17 +131,23 @@ def is_complete(connection: Connection, job_name: str) -> bool:
 def fragments(connection: Connection, job_name: str) -> list[Fragment]:
     """Return every stored fragment of a job."""
     rows = connection.execute(
-        select(chunks.c.index, chunks.c.fragment).where(chunks.c.job_name == job_name, chunks.c.fragment.is_not(None))
+        select(chunks.c.index, chunks.c.fragment, chunks.c.voices).where(
+            chunks.c.job_name == job_name, chunks.c.fragment.is_not(None)
+        )
     )
     return [
-        Fragment(index=index, segments=tuple(segment_from_json(each) for each in json.loads(body)))
-        for index, body in rows
+        Fragment(
+            index=index,
+            segments=tuple(segment_from_json(each) for each in json.loads(body)),
+            voices=tuple(voice_window_from_json(each) for each in json.loads(heard or "[]")),
+        )
+        for index, body, heard in rows
     ]
 
 
 def forget_fragments(connection: Connection, job_name: str) -> None:
     """Drop the fragments' text once the transcript holds it; the rows stay as the record of the work."""
-    connection.execute(update(chunks).where(chunks.c.job_name == job_name).values(fragment=None))
+    connection.execute(update(chunks).where(chunks.c.job_name == job_name).values(fragment=None, voices=None))
 
 
 def note_progress(connection: Connection, done: dict[tuple[str, int], float]) -> None:

@@ -115,6 +115,8 @@ chunks = Table(
     Column("recognised_at", UtcDateTime),
     #: The chunk's segments as JSON, from its recognition until the transcript is joined.
     Column("fragment", Text),
+    #: Its voices as JSON, for as long; null where nobody asked who speaks.
+    Column("voices", Text),
 )
 
 workers = Table(

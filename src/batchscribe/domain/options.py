@@ -26,6 +26,9 @@ PIPELINE_OPTIONS = frozenset(
     {"channel_identification", "redact_types", "vocabulary_filter_method", "vocabulary_filter_name"}
 )
 
+#: The options of an engine that tells voices apart.
+SPEAKER_OPTIONS = frozenset({"show_speaker_labels", "max_speaker_labels"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:

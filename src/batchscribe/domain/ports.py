@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 from batchscribe.domain.media import MediaInfo
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Segment
+from batchscribe.domain.voices import VoiceWindow
 
 #: The sample rate of working audio: signed 16-bit little-endian PCM, one channel.
 SAMPLE_RATE_HERTZ = 16_000
@@ -146,6 +147,12 @@ class Engine(Protocol):
         Segments come in order and lie within the chunk; silence gives none. ``on_progress`` is called with the chunk's
         seconds done so far. ``is_cancelled`` is asked at least once a second.
         Raises Cancelled once it answers True, EngineCrashed when the engine's process died with this audio repeatedly.
+        """
+
+    def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
+        """Tell apart who can be heard in a chunk, window by window; times are on the recording's scale.
+
+        Asked only of an engine whose capabilities have ``show_speaker_labels``. Waits and raises as :meth:`recognise`.
         """
 
     def close(self) -> None:

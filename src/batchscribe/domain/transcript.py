@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from batchscribe.domain.voices import VoiceWindow
 from batchscribe.errors import InvalidRequest
 
 
@@ -129,6 +130,8 @@ class Fragment:
 
     index: int
     segments: tuple[Segment, ...]
+    #: Who can be heard, where it was asked who speaks.
+    voices: tuple[VoiceWindow, ...] = ()
 
 
 def running_text(items: tuple[Item, ...]) -> str:

@@ -6,6 +6,8 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
 - first ``{"name": …, "arguments": …}``, the recogniser; answered ``{"max_batch": 8}``, or ``{"unavailable": SENTENCE}``
   and the end;
 - ``{"do": "find_windows"}`` with a chunk's samples; answered ``{"windows": [[start, end, bucket], …]}``;
+- ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as
+  ``domain/voices.py`` writes them;
 - ``{"do": "recognise", "bucket": 8, "windows": [{"size_bytes": …, "language": "en"}, …]}`` with the windows' samples
   one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
 
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from batchscribe.domain.voices import voice_window_to_json
 from batchscribe.engines.framing import Header, receive_frame, send_frame
 from batchscribe.engines.recogniser import build_recogniser
 from batchscribe.errors import ModelUnavailable
@@ -69,6 +72,8 @@ def _answer(recogniser: Recogniser, header: Header, body: bytearray) -> Header:
     if header["do"] == "find_windows":
         windows = recogniser.find_windows(samples)
         return {"windows": [[int(each.start), int(each.end), int(each.bucket)] for each in windows]}
+    if header["do"] == "find_voices":
+        return {"voices": [voice_window_to_json(each) for each in recogniser.find_voices(samples)]}
     ends = np.cumsum([each["size_bytes"] // samples.itemsize for each in header["windows"]])
     batch = [
         WindowAudio(pcm=pcm, bucket=header["bucket"], language=each["language"])

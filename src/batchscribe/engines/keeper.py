@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchscribe.domain.voices import voice_window_from_json
 from batchscribe.engines.process import EngineProcess, ProcessDied
 from batchscribe.engines.schedule import Batch, Cut, PooledWindow
 from batchscribe.errors import BatchScribeError, EngineCrashed, ModelUnavailable
@@ -200,7 +201,10 @@ class Keeper(threading.Thread):
     def _hand_over(self, work: Cut | Batch, answer: Header) -> None:
         """Give an answer to the calls that wait for it. Raises ProcessDied for one that makes no sense."""
         try:
-            if isinstance(work, Cut):
+            if isinstance(work, Cut) and work.call.wants_voices:
+                voices = tuple(voice_window_from_json(each) for each in answer["voices"])
+                self._schedule.voices_found(work.call, voices)
+            elif isinstance(work, Cut):
                 found = [
                     PooledWindow(call=work.call, start=start, end=end, bucket=bucket)
                     for start, end, bucket in answer["windows"]
@@ -222,7 +226,7 @@ class Keeper(threading.Thread):
 def _request(work: Cut | Batch) -> tuple[Header, list[memoryview]]:
     """Return the frame that asks for this work."""
     if isinstance(work, Cut):
-        return {"do": "find_windows"}, [work.call.pcm]
+        return {"do": "find_voices" if work.call.wants_voices else "find_windows"}, [work.call.pcm]
     windows = [{"size_bytes": len(each.pcm), "language": each.call.language} for each in work.windows]
     header = {"do": "recognise", "bucket": work.windows[0].bucket, "windows": windows}
     return header, [each.pcm for each in work.windows]

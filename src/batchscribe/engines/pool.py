@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES, whisper_language
-from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment, shift_segment
+from batchscribe.domain.voices import VoiceWindow, shift_voice_window
 from batchscribe.engines.keeper import READY_STATES, ChildLimits, ChildState, Keeper
 from batchscribe.engines.schedule import Call, Schedule
 from batchscribe.errors import Cancelled, EngineClosed, UnsupportedLanguage
@@ -56,7 +57,7 @@ class LocalEngine:
         limits: ChildLimits | None = None,
     ) -> None:
         """Make the engine without starting anything; ``processes`` is best the number of cores."""
-        self.capabilities = Capabilities(language_codes=language_codes, options=PIPELINE_OPTIONS)
+        self.capabilities = Capabilities(language_codes=language_codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
         self._choice = choice
         self._schedule = Schedule(children=processes)
         limits = limits or ChildLimits()
@@ -82,12 +83,37 @@ class LocalEngine:
             raise UnsupportedLanguage(f"The local engine does not recognise {options.language_code}.")
         if not chunk.pcm:
             return ()
+        call = self._done(chunk, language, on_progress, is_cancelled)
+        return tuple(
+            shift_segment(segment, chunk.start + window.start / SAMPLE_RATE_HERTZ)
+            for window in call.windows or []
+            for segment in window.segments or ()
+        )
+
+    def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
+        """Tell apart who can be heard in a chunk, as the port says; raises as :meth:`recognise` does."""
+        if not chunk.pcm:
+            return ()
+        call = self._done(chunk, "", lambda _: None, is_cancelled, wants_voices=True)
+        return tuple(shift_voice_window(window, chunk.start) for window in call.voices)
+
+    def _done(
+        self,
+        chunk: ChunkAudio,
+        language: str,
+        on_progress: Callable[[float], None],
+        is_cancelled: Callable[[], bool],
+        *,
+        wants_voices: bool = False,
+    ) -> Call:
+        """Give a chunk to the children and wait until it is done."""
         self._start_keepers()
         call = Call(
             job_name=chunk.job_name,
             priority=chunk.priority,
             language=language,
             pcm=memoryview(chunk.pcm),
+            wants_voices=wants_voices,
             changed=threading.Condition(self._schedule.lock),
         )
         self._schedule.add(call)
@@ -95,11 +121,7 @@ class LocalEngine:
             _wait(call, on_progress, is_cancelled)
         finally:
             self._schedule.drop(call)
-        return tuple(
-            shift_segment(segment, chunk.start + window.start / SAMPLE_RATE_HERTZ)
-            for window in call.windows or []
-            for segment in window.segments or ()
-        )
+        return call
 
     def warm(self) -> None:
         """Start all children and wait until their models are loaded. Raises ModelUnavailable, EngineCrashed."""

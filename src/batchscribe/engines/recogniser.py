@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batchscribe.domain.transcript import Segment
+    from batchscribe.domain.voices import VoiceWindow
     from batchscribe.engines.whisper import WindowAudio
     from batchscribe.engines.windows import Window
 
@@ -25,6 +26,9 @@ class Recogniser(Protocol):
 
     def find_windows(self, pcm: NDArray[np.int16]) -> list[Window]:
         """Cut a chunk of 16 kHz samples into windows of speech, in order; silence gives none."""
+
+    def find_voices(self, pcm: NDArray[np.int16]) -> tuple[VoiceWindow, ...]:
+        """Tell apart who can be heard in a chunk of 16 kHz samples, in seconds from its start."""
 
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.

@@ -25,6 +25,7 @@ from batchscribe.errors import BatchScribeError, EngineClosed, EngineCrashed
 
 if TYPE_CHECKING:
     from batchscribe.domain.transcript import Segment
+    from batchscribe.domain.voices import VoiceWindow
 
 #: A cut or a window that ends its child this often, alone, is given up.
 _DEATHS_ALLOWED = 2
@@ -44,11 +45,15 @@ class Call:
     priority: float
     language: str
     pcm: memoryview
+    #: Whether its voices are wanted, rather than its words.
+    wants_voices: bool = False
     #: Set when anything below changes.
     changed: threading.Condition
     number: int = 0
     cut_deaths: int = 0
     windows: list[PooledWindow] | None = None
+    #: In seconds from the chunk's start.
+    voices: tuple[VoiceWindow, ...] = ()
     seconds_done: float = 0.0
     #: Nobody waits for this call any more: it is done, failed or dropped.
     is_over: bool = False
@@ -96,7 +101,7 @@ class PooledWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Work for a child: find the windows of a chunk."""
+    """Work for a child: find the windows of a chunk, or where that is wanted, its voices."""
 
     call: Call
 
@@ -178,9 +183,12 @@ class Schedule:
             if self.is_closed:
                 return None
             if self._cuts:
-                call = min(self._cuts, key=self._turn)
-                self._cuts.remove(call)
-                return Cut(call=call)
+                call = min(self._cuts, key=self._cut_turn)
+                if not (call.wants_voices and self._windows and self._has_sooner_window(call)):
+                    self._cuts.remove(call)
+                    if call.wants_voices:
+                        self._served_seconds[call.job_name] += call.duration
+                    return Cut(call=call)
             return self._take_batch(max_batch) if self._windows else None
 
     def cut_done(self, call: Call, windows: list[PooledWindow]) -> None:
@@ -194,6 +202,12 @@ class Schedule:
                 self._windows.extend(windows)
                 self.changed.notify_all()
             call.changed.notify_all()
+
+    def voices_found(self, call: Call, voices: tuple[VoiceWindow, ...]) -> None:
+        """Hand a chunk's voices to its call."""
+        with self.lock:
+            call.voices, call.seconds_done = voices, call.duration
+            call.end()
 
     def batch_done(self, batch: Batch, results: list[tuple[Segment, ...]]) -> None:
         """Hand recognised windows to their calls."""
@@ -262,6 +276,14 @@ class Schedule:
     def _turn(self, call: Call) -> tuple[float, float, int]:
         """Return what sorts calls into the order in which they are served."""
         return call.priority, self._served_seconds.setdefault(call.job_name, 0.0), call.number
+
+    def _cut_turn(self, call: Call) -> tuple[bool, tuple[float, float, int]]:
+        """Return what sorts chunks to cut: they go ahead of voices, which take as long as words do."""
+        return call.wants_voices, self._turn(call)
+
+    def _has_sooner_window(self, call: Call) -> bool:
+        """Whether a window waits whose turn is before this call's."""
+        return min(self._turn(window.call) for window in self._windows) < self._turn(call)
 
     def _forget_ended_calls(self) -> None:
         """Let nothing wait for calls that are over."""

@@ -21,8 +21,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Item, ItemKind, Segment
+from batchscribe.domain.voices import Voice, VoiceWindow, one_sided_vector
 from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class ScriptedEngine:
     ) -> None:
         """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
         self.capabilities = Capabilities(
-            language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | {"vocabulary_name"}
+            language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES,
+            options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"},
         )
         self._script = script or Script()
         self._say = say
@@ -116,6 +118,16 @@ class ScriptedEngine:
             return ()
         said = self._words_from_audio(chunk, options.phrases or WORDS) if self._say is None else self._say(chunk)
         return _segments(said.split(), chunk)
+
+    def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
+        """Let two take turns, chunk by chunk. Raises Cancelled."""
+        if is_cancelled():
+            raise Cancelled("Cancelled by request.")
+        if not any(chunk.pcm):
+            return ()
+        end = chunk.start + chunk.duration
+        voice = Voice(turns=((chunk.start, end),), seconds=chunk.duration, vector=one_sided_vector(chunk.index % 2))
+        return (VoiceWindow(start=chunk.start, end=end, voices=(voice,)),)
 
     def close(self) -> None:
         """Let every chunk that waits raise EngineClosed."""

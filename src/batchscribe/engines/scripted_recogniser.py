@@ -19,6 +19,7 @@ import numpy as np
 
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Item, ItemKind, Segment
+from batchscribe.domain.voices import Voice, VoiceWindow, one_sided_vector
 from batchscribe.engines.recogniser import RecogniserChoice
 from batchscribe.engines.windows import Window
 from batchscribe.errors import ModelUnavailable
@@ -89,6 +90,16 @@ class ScriptedRecogniser:
                 _crash()
             windows.append(Window(start=start, end=end, bucket=math.ceil((end - start) / SAMPLE_RATE_HERTZ)))
         return windows
+
+    def find_voices(self, pcm: NDArray[np.int16]) -> tuple[VoiceWindow, ...]:
+        """Return one voice for each stretch of one value but 0; the same value is the same voice."""
+        voices = []
+        for window in self.find_windows(pcm):
+            start, end = window.start / SAMPLE_RATE_HERTZ, window.end / SAMPLE_RATE_HERTZ
+            vector = one_sided_vector(int(pcm[window.start]))
+            voice = Voice(turns=((start, end),), seconds=end - start, vector=vector)
+            voices.append(VoiceWindow(start=start, end=end, voices=(voice,)))
+        return tuple(voices)
 
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Return one word a window, or do what the script says."""

@@ -11,6 +11,7 @@ from batchscribe.domain.transcript import Item, ItemKind
 from batchscribe.domain.transcript import Quality as Signs
 from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
 from batchscribe.engines.voice_activity import VoiceActivity
+from batchscribe.engines.voices import VoiceModel
 from batchscribe.engines.whisper_model import Decoded, Search, WhisperModel
 from batchscribe.engines.windows import BUCKETS, Window, WindowLimits, bucket_for, cut_windows
 from batchscribe.engines.words import items_of, moved, segments_of, sharpened, within
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batchscribe.domain.transcript import Segment
+    from batchscribe.domain.voices import VoiceWindow
 
 
 class Quality(Enum):
@@ -93,10 +95,20 @@ class WhisperRecogniser:
         self._effort = EFFORTS[quality]
         self._model = WhisperModel(model_folder)
         self._voice_activity = VoiceActivity()
+        self._voices: VoiceModel | None = None
 
     def find_windows(self, pcm: NDArray[np.int16]) -> list[Window]:
         """Cut a chunk of 16 kHz samples into windows of speech, in order; silence gives none."""
         return cut_windows(self._voice_activity.probabilities(pcm), len(pcm), self._effort.limits)
+
+    def find_voices(self, pcm: NDArray[np.int16]) -> tuple[VoiceWindow, ...]:
+        """Tell apart who can be heard in a chunk of 16 kHz samples, in seconds from its start.
+
+        The models for it are loaded the first time. Raises ModelUnavailable where they are damaged.
+        """
+        if self._voices is None:
+            self._voices = VoiceModel()
+        return self._voices.windows(pcm)
 
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.

@@ -13,7 +13,7 @@ import numpy as np
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, ChunkAudio, Engine
-from batchscribe.domain.transcript import Segment, Speaker, Transcript, join_segments, with_speakers
+from batchscribe.domain.transcript import Fragment, Segment, Speaker, Transcript, join_segments, with_speakers
 
 
 def one_after_the_other(pcm: bytes, channels: int) -> bytes:
@@ -21,6 +21,22 @@ def one_after_the_other(pcm: bytes, channels: int) -> bytes:
     if channels == 1:
         return pcm
     return np.frombuffer(pcm, dtype=f"<i{BYTES_PER_SAMPLE}").reshape(-1, channels).T.tobytes()
+
+
+def recognise_chunk(
+    engine: Engine,
+    chunk: ChunkAudio,
+    channels: int,
+    options: TranscriptionOptions,
+    *,
+    on_progress: Callable[[float], None],
+    is_cancelled: Callable[[], bool],
+) -> Fragment:
+    """Recognise a chunk of one or more channels, and its voices where the options ask who speaks."""
+    segments = recognise_channels(engine, chunk, channels, options, on_progress=on_progress, is_cancelled=is_cancelled)
+    wants_voices = options.show_speaker_labels and segments and channels == 1
+    voices = engine.find_voices(chunk, is_cancelled=is_cancelled) if wants_voices else ()
+    return Fragment(index=chunk.index, segments=segments, voices=voices)
 
 
 def recognise_channels(

@@ -13,7 +13,8 @@ from batchscribe.domain.ports import ChunkAudio, Decoder, Engine
 from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
 from batchscribe.errors import MediaMissing
 from batchscribe.finishing import finished
-from batchscribe.workflow.channels import one_after_the_other, recognise_channels, with_channels
+from batchscribe.finishing.speakers import with_voices
+from batchscribe.workflow.channels import one_after_the_other, recognise_chunk, with_channels
 from batchscribe.workflow.cutting import cut
 
 #: How many chunks are given to the engine at once; more is only memory.
@@ -44,7 +45,7 @@ def transcribe_directly(
     apart = options.channel_identification
 
     def recognise(chunk: ChunkAudio, channels: int) -> Fragment:
-        segments = recognise_channels(
+        return recognise_chunk(
             engine,
             chunk,
             channels,
@@ -52,7 +53,6 @@ def transcribe_directly(
             on_progress=lambda seconds: progress.note(chunk.index, seconds),
             is_cancelled=abandoned.is_set,
         )
-        return Fragment(index=chunk.index, segments=segments)
 
     fragments: list[Future[Fragment]] = []
     with media, ThreadPoolExecutor(_CHUNKS_AHEAD) as pool, decoder.open(media, channels_apart=apart) as audio:
@@ -72,6 +72,7 @@ def transcribe_directly(
             abandoned.set()
             raise
     transcript = join_fragments(joined, language_code=options.language_code, duration=start)
+    transcript = with_voices(transcript, joined, options)
     return finished(with_channels(transcript, audio.channels if apart else 0), options, filter_words)
 
 

@@ -27,11 +27,12 @@ from batchscribe.domain.ports import (
     Engine,
     MediaStore,
 )
-from batchscribe.domain.transcript import Fragment, Segment, Transcript, join_fragments
+from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
 from batchscribe.domain.word_lists import WordListKind
 from batchscribe.errors import Cancelled, MediaMissing, RecordingFailed
 from batchscribe.finishing import finished
-from batchscribe.workflow.channels import one_after_the_other, recognise_channels, with_channels
+from batchscribe.finishing.speakers import with_voices
+from batchscribe.workflow.channels import one_after_the_other, recognise_chunk, with_channels
 from batchscribe.workflow.cutting import cut
 from batchscribe.workflow.dispatch import Dispatcher, chunk_priority
 from batchscribe.workflow.in_flight import InFlight
@@ -175,14 +176,16 @@ class Pipeline:
             return
         pcm = None if chunk.is_recognised else self._read_audio(chunk)
         if pcm is not None:
-            segments = self._segments(job, chunk, pcm)
+            fragment = self._fragment(job, chunk, pcm)
             with self.database.begin() as connection:
-                chunks.save_fragment(connection, job_name, index, segments, at=datetime.now(UTC))
+                chunks.save_fragment(
+                    connection, job_name, index, fragment.segments, voices=fragment.voices, at=datetime.now(UTC)
+                )
         self.store.delete(chunk.audio_key)
         self._finish_if_complete(job_name)
 
-    def _segments(self, job: TranscriptionJob, chunk: Chunk, pcm: bytes) -> tuple[Segment, ...]:
-        """Recognise a chunk's audio."""
+    def _fragment(self, job: TranscriptionJob, chunk: Chunk, pcm: bytes) -> Fragment:
+        """Recognise a chunk's audio, and its voices where it was asked who speaks."""
         options = job.options
         if options.vocabulary_name is not None:
             with self.database.connect() as connection:
@@ -196,7 +199,7 @@ class Pipeline:
             priority=float(chunk_priority(job.priority.rank, chunk.index)),
         )
         logger.debug("chunk goes to the engine", extra={"job_name": job.name, "chunk": chunk.index})
-        return recognise_channels(
+        return recognise_chunk(
             self.engine,
             audio,
             chunk.channels,
@@ -240,4 +243,4 @@ class Pipeline:
             channels = chunks.channel_count(connection, job.name) if job.options.channel_identification else 0
             words = word_lists.words_of(connection, job.name, WordListKind.VOCABULARY_FILTER)
         joined = join_fragments(fragments, language_code=job.options.language_code, duration=job.media_duration or 0.0)
-        return finished(with_channels(joined, channels), job.options, words)
+        return finished(with_channels(with_voices(joined, fragments, job.options), channels), job.options, words)
