@@ -25,6 +25,7 @@ from batchscribe.parts import (
     build_database,
     build_decoder,
     build_engine,
+    build_remote_work,
     build_service,
     build_store,
     check_database,
@@ -134,11 +135,13 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     in_flight.start()
     is_in_charge = takeover.is_janitor if settings.is_scale_out else lambda: True
     Housekeeper(database, store, dispatcher, is_in_charge=is_in_charge).start()
+    decoder = build_decoder(settings)
+    hand_over, remote_work = build_remote_work(settings, database, store, decoder, executor_id)
     launch(
         Pipeline(
             database=database,
             store=store,
-            decoder=build_decoder(settings),
+            decoder=decoder,
             engine=engine,
             dispatcher=dispatcher,
             in_flight=in_flight,
@@ -152,7 +155,10 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
             chunks_of_all=settings.max_running_chunks or None,
         ),
         polling_seconds=settings.queue_polling_seconds,
+        hand_over=hand_over,
     )
+    if remote_work is not None:
+        remote_work.start()
     StrandedWork(database, executor_id).start()
 
     def hand_back() -> None:

@@ -9,7 +9,7 @@ from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
 from batchscribe.domain.options import Capabilities
-from batchscribe.domain.ports import Engine, MediaStore
+from batchscribe.domain.ports import Decoder, Engine, MediaStore
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
 from batchscribe.settings import EngineName, Settings
 from batchscribe.storage.folder import FolderStore
@@ -17,8 +17,11 @@ from batchscribe.storage.folder import FolderStore
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Database
 
+    from batchscribe.engines.aws import AwsTranscribe
     from batchscribe.monitor import Readiness
     from batchscribe.service import TranscriptionService
+    from batchscribe.workflow.remote import RemoteWork
+    from batchscribe.workflow.remote_handover import HandOver
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +106,13 @@ def build_decoder(settings: Settings) -> CagedDecoder:
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Build the chosen engine, its model loaded. Raises ModelUnavailable."""
-    if settings.engine is EngineName.SCRIPTED:
+    """Build the worker's own engine, its model loaded where jobs may be given to it. Raises ModelUnavailable."""
+    if set(settings.engines) == {EngineName.AWS}:
+        from batchscribe.engines.on_demand import EngineOnDemand
+
+        local = settings.model_copy(update={"engine": EngineName.LOCAL})
+        return EngineOnDemand(lambda: build_engine(local), _own_capabilities(local))
+    if EngineName.SCRIPTED in settings.engines:
         from batchscribe.engines.scripted import Script, ScriptedEngine
 
         return ScriptedEngine(Script(seconds_per_audio_second=settings.scripted_real_time_factor))
@@ -128,6 +136,52 @@ def build_engine(settings: Settings) -> Engine:
     return engine
 
 
+def build_remote_engine(settings: Settings, store: MediaStore) -> AwsTranscribe:
+    """Build the AWS engine. Raises ConfigurationError where it cannot be used as it is set."""
+    from batchscribe.engines.aws import AwsTranscribe
+    from batchscribe.engines.aws_request import Output
+
+    # Recordings that lie in S3 are read where they are.
+    address = getattr(store, "address", None)
+    bucket = settings.aws_bucket or (store.bucket if address else "")
+    if not bucket:
+        raise ConfigurationError("The AWS engine needs a bucket of yours: set BATCHSCRIBE_AWS_BUCKET.")
+    output = Output(
+        bucket=bucket,
+        region=settings.aws_region,
+        kms_key_id=settings.aws_kms_key_id,
+        data_access_role_arn=settings.aws_data_access_role_arn,
+    )
+    return AwsTranscribe(output, media_prefix=address)
+
+
+def build_remote_work(
+    settings: Settings, database: Database, store: MediaStore, decoder: Decoder, executor_id: str
+) -> tuple[HandOver, RemoteWork] | tuple[None, None]:
+    """Build what a worker needs for jobs at a remote engine, where there is one. Raises ConfigurationError."""
+    if EngineName.AWS not in settings.engines:
+        return None, None
+    from batchscribe.engines.aws_events import SqsEvents
+    from batchscribe.workflow.remote import RemoteWork
+    from batchscribe.workflow.remote_handover import HandOver
+    from batchscribe.workflow.remote_steps import RemoteSteps
+    from batchscribe.workflow.remote_terms import RemoteTerms
+
+    engine = build_remote_engine(settings, store)
+    engine.check()
+    terms = RemoteTerms(
+        max_running=settings.aws_max_running,
+        starts_per_second=settings.aws_starts_per_second,
+        poll_seconds=settings.aws_poll_seconds,
+        patience_seconds=settings.aws_patience_seconds,
+        usd_per_minute=settings.aws_price_per_minute,
+    )
+    hand_over = HandOver(database=database, store=store, decoder=decoder, engine=engine, terms=terms)
+    steps = RemoteSteps(database=database, engine=engine, terms=terms, executor_id=executor_id)
+    events = SqsEvents(settings.aws_queue_url, region=settings.aws_region) if settings.aws_queue_url else None
+    return hand_over, RemoteWork(database, steps, events)
+
+
 def build_service(settings: Settings, database: Database) -> TranscriptionService:
     """Build the door that the api opens; the database must be up to date."""
     from batchscribe.domain.submission import Terms
@@ -139,7 +193,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
         database=database,
         store=store,
         dispatcher=Dispatcher(database),
-        capabilities=_capabilities(settings),
+        engines=_capabilities(settings),
         terms=Terms(
             max_queued_jobs=settings.max_queued_jobs,
             delete_after_seconds=settings.delete_after_seconds,
@@ -154,9 +208,18 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
     )
 
 
-def _capabilities(settings: Settings) -> Capabilities:
-    """Return what the chosen engine can do, without loading it."""
-    if settings.engine is EngineName.SCRIPTED:
+def _capabilities(settings: Settings) -> dict[str, Capabilities]:
+    """Return what each engine can do, by name, without loading any; the default engine comes first."""
+    from batchscribe.engines.aws_request import CAPABILITIES
+
+    return {
+        engine.value: CAPABILITIES if engine is EngineName.AWS else _own_capabilities(settings)
+        for engine in settings.engines
+    }
+
+
+def _own_capabilities(settings: Settings) -> Capabilities:
+    if EngineName.SCRIPTED in settings.engines:
         return Capabilities(language_codes=WHISPER_LANGUAGE_CODES)
     from batchscribe.engines.catalogue import ModelCatalogue
 

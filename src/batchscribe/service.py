@@ -19,7 +19,14 @@ from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat, choose_format, extension_of
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
-from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
+from batchscribe.domain.submission import (
+    REMOTE_ENGINES,
+    Idempotency,
+    Submission,
+    Terms,
+    choose_engine,
+    read_submission,
+)
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import (
     Cancelled,
@@ -32,7 +39,6 @@ from batchscribe.errors import (
     QueueFull,
     ServiceUnavailable,
     StoreUnavailable,
-    UnsupportedLanguage,
     UnsupportedMediaFormat,
 )
 from batchscribe.monitor import Monitor, Readiness
@@ -56,16 +62,16 @@ class TranscriptionService:
         database: Database,
         store: MediaStore,
         dispatcher: Dispatcher,
-        capabilities: Capabilities,
+        engines: Mapping[str, Capabilities],
         terms: Terms | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        """Use these parts; the last two are the monitor's."""
+        """Use these parts; the last two are the monitor's. Of ``engines``, by name, the first is the default."""
         self._database = database
         self._store = store
         self._dispatcher = dispatcher
-        self._capabilities = capabilities
+        self._engines = engines
         self._terms = terms or Terms()
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
@@ -83,11 +89,7 @@ class TranscriptionService:
         the form's other fields.
         """
         self._choose_format(file_name, head)
-        submission = read_submission(fields)
-        code = submission.options.language_code
-        if code not in self._capabilities.language_codes:
-            raise UnsupportedLanguage(f"The engine cannot recognise the language {code}.")
-        return submission
+        return choose_engine(read_submission(fields), self._engines)
 
     def begin_upload(self) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, ServiceUnavailable."""
@@ -120,6 +122,7 @@ class TranscriptionService:
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
         now = datetime.now(UTC)
+        engine = submission.engine or next(iter(self._engines))
         name = new_job_name()
         key = media_key(name, media_format.value, now)
         try:
@@ -134,6 +137,7 @@ class TranscriptionService:
             status=JobStatus.QUEUED,
             options=submission.options,
             priority=submission.priority,
+            engine=engine if engine in REMOTE_ENGINES else None,
             chunk_seconds=self._terms.chunk_seconds,
             delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
             delete_media_after_seconds=_first_given(
@@ -151,9 +155,10 @@ class TranscriptionService:
                 jobs.add_job(connection, job)
                 if idempotency is not None:
                     idempotency_keys.remember(connection, idempotency, name, at=now)
-                self._dispatcher.enqueue_recording(
-                    connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes
+                enqueue = (
+                    self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
                 )
+                enqueue(connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes)
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
             self._forget_recording(key)
@@ -188,9 +193,7 @@ class TranscriptionService:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
         self.get(job_name)
         with writing(self._database) as connection:
-            is_cancelled = jobs.move_job(
-                connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED
-            )
+            is_cancelled = jobs.cancel_job(connection, job_name, at=datetime.now(UTC), failure=CANCELLED)
         job = self.get(job_name)
         if not is_cancelled:
             raise JobAlreadyEnded(f"The job has already ended: {job.status.value}.")

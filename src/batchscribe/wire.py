@@ -15,13 +15,15 @@ An item is a word, or with ``kind`` a mark of punctuation::
     {"kind": "punctuation", "content": ",", "start": 0.62, "end": 0.62}
 
 To keep transcripts small, an item leaves out what is usual: ``kind`` for a word, ``confidence`` where there is none,
-and ``space_before`` where a word has a space before it or a mark of punctuation has none.
+and ``space_before`` where a word has a space before it or a mark of punctuation has none. A segment has
+``speaker_label``, ``channel_label`` and ``language_code`` only where they are known, an item ``language_code`` too.
 
 Times are seconds from the recording's start, to the millisecond; the other figures have three digits after the point.
 A value of that precision comes back exactly. Readers ignore keys they do not know.
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
-``warnings`` beside the contract's own fields. Times of day are UTC with their offset.
+``warnings`` beside the contract's own fields; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote
+engine works on it. Times of day are UTC with their offset.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Transcript
 
 _DIGITS = 3
+
+#: What is known of a segment only where it was asked for.
+_LABELS = ("speaker_label", "channel_label", "language_code")
 
 
 def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
@@ -67,6 +72,7 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
             "compression_ratio": round(segment.quality.compression_ratio, _DIGITS),
             "no_speech_probability": round(segment.quality.no_speech_probability, _DIGITS),
         }
+    data |= {name: value for name in _LABELS if (value := getattr(segment, name)) is not None}
     return data
 
 
@@ -84,6 +90,7 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
             compression_ratio=float(quality["compression_ratio"]),
             no_speech_probability=float(quality["no_speech_probability"]),
         ),
+        **{name: data.get(name) for name in _LABELS},
     )
 
 
@@ -95,6 +102,8 @@ def _item_to_json(item: Item) -> dict[str, Any]:
         data["confidence"] = round(item.confidence, _DIGITS)
     if item.space_before is not _usual_space_before(item.kind):
         data["space_before"] = item.space_before
+    if item.language_code is not None:
+        data["language_code"] = item.language_code
     return data
 
 
@@ -109,6 +118,7 @@ def _item_from_json(data: Mapping[str, Any]) -> Item:
         end=float(data["end"]),
         confidence=None if confidence is None else float(confidence),
         space_before=bool(data.get("space_before", _usual_space_before(kind))),
+        language_code=data.get("language_code"),
     )
 
 
@@ -138,6 +148,8 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
         "language_code": job.options.language_code,
         "creation_time": _time(job.created_at),
     }
+    if job.engine is not None:
+        data["engine"] = job.engine
     match job.status:
         case JobStatus.QUEUED:
             data["message"] = "Job status: QUEUED"
@@ -159,6 +171,9 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
             }
             if job.warnings:
                 data["warnings"] = list(job.warnings)
+            if job.cost is not None:
+                data["billed_seconds"] = round(job.cost.billed_seconds, _DIGITS)
+                data["estimated_cost_usd"] = round(job.cost.estimated_usd, 6)
         case JobStatus.FAILED if job.failure is not None:
             data |= {"failure_reason": job.failure.reason, "failure_code": job.failure.code}
     return data

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
-from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.errors import InvalidRequest
+from batchscribe.domain.option_fields import OPTION_FIELDS, check_options, read_options
+from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.errors import InvalidRequest, UnsupportedLanguage
 
 #: The fields of a submission's form that mean something, beside the recording.
-FIELDS = ("language_code", "priority", "delete_after_seconds", "delete_media_after_seconds")
+FIELDS = (*OPTION_FIELDS, "engine", "priority", "delete_after_seconds", "delete_media_after_seconds")
+
+#: The engines that work elsewhere, on whole recordings; every other is a worker's own.
+REMOTE_ENGINES = frozenset({"aws"})
 
 #: The longest time that anything can be asked to be kept: ten years.
 LONGEST_SECONDS = 10 * 366 * 86400
@@ -37,6 +40,8 @@ class Submission:
 
     options: TranscriptionOptions = field(default_factory=TranscriptionOptions)
     priority: Priority = Priority.NORMAL
+    #: The engine's name; None means the server's default.
+    engine: str | None = None
     #: Seconds from the job's end until the job is deleted with all it has; None means the server's default.
     delete_after_seconds: int | None = None
     #: Seconds from the job's end until its recording is deleted; None means the server's default.
@@ -74,13 +79,28 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
             f"Invalid priority. Must be one of: {', '.join(each.value for each in Priority)}"
         ) from None
     return Submission(
-        options=TranscriptionOptions(
-            language_code=canonical_code(fields.get("language_code", "").strip() or DEFAULT_LANGUAGE_CODE)
-        ),
+        options=read_options(fields),
         priority=priority,
+        engine=fields.get("engine", "").strip().lower() or None,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),
     )
+
+
+def choose_engine(submission: Submission, engines: Mapping[str, Capabilities]) -> Submission:
+    """Return the submission with its engine named: the one asked for, or the first of these.
+
+    Raises InvalidRequest and UnsupportedLanguage where that is not there or cannot do what is asked for.
+    """
+    engine = submission.engine or next(iter(engines))
+    if engine not in engines:
+        raise InvalidRequest(f"Invalid engine. Must be one of: {', '.join(engines)}")
+    options, capabilities = submission.options, engines[engine]
+    codes = [options.language_code, *options.language_options]
+    if unknown := [code for code in codes if code not in capabilities.language_codes]:
+        raise UnsupportedLanguage(f"The engine cannot recognise the language {unknown[0]}.")
+    check_options(options, capabilities, engine)
+    return replace(submission, engine=engine)
 
 
 def _seconds(fields: Mapping[str, str], name: str) -> int | None:

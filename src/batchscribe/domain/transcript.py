@@ -26,6 +26,8 @@ class Item:
     confidence: float | None = None
     #: Whether a space stands before the item in running text: the engine knows, whatever the language.
     space_before: bool = True
+    #: The language that the item is said in, where the engine tells it of each item.
+    language_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,12 @@ class Segment:
     end: float
     items: tuple[Item, ...]
     quality: Quality | None = None
+    #: The anonymous speaker of one transcript, such as ``spk_0``; None where speakers are not told apart.
+    speaker_label: str | None = None
+    #: The channel of the recording, such as ``ch_0``; None where channels are not transcribed apart.
+    channel_label: str | None = None
+    #: The language of the stretch, where it is told of each.
+    language_code: str | None = None
 
     @property
     def text(self) -> str:

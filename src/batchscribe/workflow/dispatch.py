@@ -14,10 +14,13 @@ APPLICATION_VERSION = "1"
 
 RECORDINGS_QUEUE = "recordings"
 CHUNKS_QUEUE = "chunks"
+#: Recordings on their way to a remote engine; only workers that have one look at it.
+REMOTE_QUEUE = "remote"
 
 #: Names of the workflows, explicit because stored work refers to them.
 TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
+HAND_OVER_WORKFLOW = "hand_over"
 
 
 #: So many places within each rank.
@@ -40,6 +43,12 @@ class Dispatcher:
         """Have a recording transcribed; among equals, smaller ones first. A second call for a job changes nothing."""
         place = chunk_priority(priority_rank, size_bytes >> 20)
         options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=place)
+        self._client.enqueue_in_transaction(connection, options, job_name)
+
+    def enqueue_hand_over(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
+        """Have a recording given to a remote engine; otherwise as :meth:`enqueue_recording`."""
+        place = chunk_priority(priority_rank, size_bytes >> 20)
+        options = _options(REMOTE_QUEUE, HAND_OVER_WORKFLOW, job_name, priority=place)
         self._client.enqueue_in_transaction(connection, options, job_name)
 
     def enqueue_chunk(self, connection: Connection, job_name: str, index: int, *, priority_rank: int) -> None:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine as Database
@@ -15,9 +16,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from batchscribe.domain.job import Failure
-from batchscribe.errors import EngineClosed, RecordingFailed, StorageFull, StoreUnavailable
+from batchscribe.errors import EngineClosed, EngineUnavailable, RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
 from batchscribe.workflow.pipeline import Pipeline
+from batchscribe.workflow.remote_handover import HandOver
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,15 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 10.0
 PATIENCE_SECONDS = 24 * 3600.0
 #: Errors that say nothing about the recording.
-MACHINE_ERRORS = (OperationalError, InterfaceError, PoolTimeoutError, OSError, StoreUnavailable, StorageFull)
+MACHINE_ERRORS = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeoutError,
+    OSError,
+    StoreUnavailable,
+    StorageFull,
+    EngineUnavailable,
+)
 #: Wait between tries to store that a job failed.
 STORE_FAILURE_SECONDS = 5.0
 #: How often work may be taken up again after its worker died. High, because whatever a recording can kill is a child
@@ -46,16 +56,31 @@ class Concurrency:
 
     recordings: int
     chunks: int
+    hand_overs: int = 8
     #: How many chunks all workers together may run at once; None means as many as they like.
     chunks_of_all: int | None = None
 
 
+class _Way(Protocol):
+    """What work belongs to, and what ends a job that cannot be done."""
+
+    def fail(self, job_name: str, failure: Failure) -> None:
+        """End a job FAILED, unless it has ended already."""
+
+
 def launch(
-    pipeline: Pipeline, database: Database, *, executor_id: str, concurrency: Concurrency, polling_seconds: float
+    pipeline: Pipeline,
+    database: Database,
+    *,
+    executor_id: str,
+    concurrency: Concurrency,
+    polling_seconds: float,
+    hand_over: HandOver | None = None,
 ) -> None:
     """Begin to run workflows in threads of this process, those that a dead process of this id left behind first.
 
     ``polling_seconds`` is how often each queue is looked at: half of it is the mean wait of a job on an idle server.
+    Without ``hand_over`` jobs of a remote engine are left to other workers.
     """
     dispatch.quieten_log()
     DBOS(
@@ -77,6 +102,17 @@ def launch(
     def recognise(job_name: str, index: int) -> None:
         _until_done(pipeline, job_name, lambda: pipeline.recognise(job_name, index))
 
+    if hand_over is not None:
+
+        @DBOS.workflow(name=dispatch.HAND_OVER_WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
+        def give_to_remote_engine(job_name: str) -> None:
+            _until_done(hand_over, job_name, lambda: hand_over.hand_over(job_name))
+
+    queues = [dispatch.RECORDINGS_QUEUE, dispatch.CHUNKS_QUEUE]
+    if hand_over is not None:
+        queues.append(dispatch.REMOTE_QUEUE)
+    # By default every queue is looked at that any worker knows, and what is taken from there cannot be done here.
+    DBOS.listen_queues(queues)
     DBOS.launch()
     DBOS.register_queue(
         dispatch.RECORDINGS_QUEUE,
@@ -92,9 +128,16 @@ def launch(
         polling_interval_sec=polling_seconds,
         on_conflict="always_update",
     )
+    if hand_over is not None:
+        DBOS.register_queue(
+            dispatch.REMOTE_QUEUE,
+            worker_concurrency=concurrency.hand_overs,
+            polling_interval_sec=polling_seconds,
+            on_conflict="always_update",
+        )
 
 
-def _until_done(pipeline: Pipeline, job_name: str, work: Callable[[], None]) -> None:
+def _until_done(pipeline: _Way, job_name: str, work: Callable[[], None]) -> None:
     """Run the work until it is done, again after a wait where it fails, and at last end the job FAILED.
 
     What is the machine's doing (a database or a store that does not answer, a full disk) is waited out, for up to
@@ -135,7 +178,7 @@ def _pause_before(attempt: int) -> None:
         time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 1))
 
 
-def _has_failed(pipeline: Pipeline, job_name: str, failure: Failure) -> bool:
+def _has_failed(pipeline: _Way, job_name: str, failure: Failure) -> bool:
     """End a job FAILED; False where the database does not take it, for then the job would stay IN_PROGRESS for ever."""
     try:
         pipeline.fail(job_name, failure)

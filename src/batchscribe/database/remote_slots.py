@@ -1,0 +1,81 @@
+"""The right to call a remote engine: never more calls of an operation in any second than its quota, whoever makes them.
+
+A quota of 25 a second is 25 slots. A call takes a slot before it is sent, and gives it back, to be taken again a second
+later, when it is answered. So whatever happens on the way, two calls of one slot arrive more than a second apart, and
+in no second more calls than slots. What a dead worker has taken comes back after :data:`LONGEST_CALL_SECONDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from batchscribe.database.schema import remote_slots
+
+WINDOW_SECONDS = 1.0
+#: No call takes so long, its answer's timeout included.
+LONGEST_CALL_SECONDS = 60.0
+#: The quotas' operations, and the poller's turn, of which there is one for all workers.
+START, LOOK, LIST, DELETE, POLL = "start", "look", "list", "delete", "poll"
+
+
+def prepare(connection: Connection, quotas: Mapping[str, int], *, at: datetime) -> None:
+    """Make the slots that are missing; those above a quota are left alone, and not taken."""
+    for operation, quota in quotas.items():
+        known = set(
+            connection.execute(select(remote_slots.c.slot).where(remote_slots.c.operation == operation)).scalars()
+        )
+        missing = set(range(quota)) - known
+        if missing:
+            rows = [{"operation": operation, "slot": slot, "free_at": at} for slot in sorted(missing)]
+            connection.execute(insert(remote_slots), rows)
+
+
+def lock(connection: Connection, operation: str) -> None:
+    """Let no other transaction take slots of an operation until this one ends. Over SQLite there is no other."""
+    connection.execute(
+        select(remote_slots.c.free_at)
+        .where(remote_slots.c.operation == operation, remote_slots.c.slot == 0)
+        .with_for_update()
+    )
+
+
+def take(connection: Connection, operation: str, *, quota: int, most: int, at: datetime) -> list[int]:
+    """Take free slots, at most so many; each is held until it is given back."""
+    if most <= 0:
+        return []
+    slots = (
+        connection.execute(
+            select(remote_slots.c.slot)
+            .where(remote_slots.c.operation == operation, remote_slots.c.slot < quota, remote_slots.c.free_at <= at)
+            .order_by(remote_slots.c.slot)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        .scalars()
+        .all()
+    )
+    give_back(connection, operation, slots, free_at=at + timedelta(seconds=LONGEST_CALL_SECONDS))
+    return list(slots)
+
+
+def give_back(connection: Connection, operation: str, slots: Collection[int], *, free_at: datetime) -> None:
+    """Have slots free from a moment on."""
+    if slots:
+        connection.execute(
+            update(remote_slots)
+            .where(remote_slots.c.operation == operation, remote_slots.c.slot.in_(slots))
+            .values(free_at=free_at)
+        )
+
+
+def operations_with_room(connection: Connection, operations: Sequence[str], *, at: datetime) -> set[str]:
+    """Return the operations of which a slot is free: the cheap question before one is taken."""
+    rows = connection.execute(
+        select(remote_slots.c.operation)
+        .where(remote_slots.c.operation.in_(operations), remote_slots.c.free_at <= at)
+        .distinct()
+    )
+    return set(rows.scalars())
