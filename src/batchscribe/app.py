@@ -25,6 +25,7 @@ from batchscribe.parts import (
     build_database,
     build_decoder,
     build_engine,
+    build_notifications,
     build_remote_work,
     build_service,
     build_store,
@@ -77,13 +78,15 @@ def run_api(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     prepare(settings)
     _allow_many_connections()
-    service = build_service(settings, build_database(settings))
+    database = build_database(settings)
+    service = build_service(settings, database)
     service.reclaim_uploads()
     app = create_app(
         service,
         max_upload_bytes=settings.max_upload_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
         reads_may_wait=settings.is_scale_out,
+        notifications=build_notifications(settings, database),
     )
     # A database that is gone in this moment only delays the counting.
     with suppress(ServiceUnavailable):

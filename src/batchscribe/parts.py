@@ -15,6 +15,8 @@ from batchscribe.settings import EngineName, Settings
 from batchscribe.storage.folder import FolderStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sqlalchemy import Engine as Database
 
     from batchscribe.engines.aws import AwsTranscribe
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
     from batchscribe.workflow.remote import RemoteWork
     from batchscribe.workflow.remote_handover import HandOver
+    from batchscribe.workflow.remote_import import Importer
+    from batchscribe.workflow.remote_terms import RemoteTerms
 
 logger = logging.getLogger(__name__)
 
@@ -165,21 +169,54 @@ def build_remote_work(
     from batchscribe.workflow.remote import RemoteWork
     from batchscribe.workflow.remote_handover import HandOver
     from batchscribe.workflow.remote_steps import RemoteSteps
-    from batchscribe.workflow.remote_terms import RemoteTerms
 
     engine = build_remote_engine(settings, store)
     engine.check()
-    terms = RemoteTerms(
+    terms = _remote_terms(settings)
+    hand_over = HandOver(database=database, store=store, decoder=decoder, engine=engine, terms=terms)
+    steps = RemoteSteps(database=database, engine=engine, terms=terms, executor_id=executor_id)
+    events = SqsEvents(settings.aws_queue_url, region=settings.aws_region) if settings.aws_queue_url else None
+    return hand_over, RemoteWork(database, steps, events)
+
+
+def build_importer(settings: Settings, name_contains: str) -> tuple[Importer, Iterator[str]]:
+    """Build what imports the account's finished jobs, and their names. Raises ConfigurationError."""
+    from batchscribe.workflow.remote_import import Importer
+
+    engine = build_remote_engine(settings, build_store(settings))
+    importer = Importer(database=build_database(settings), engine=engine, terms=_remote_terms(settings))
+    return importer, engine.ended(name_contains)
+
+
+def build_notifications(settings: Settings, database: Database) -> Callable[[bytes], None] | None:
+    """Build what takes SNS's messages, where some are expected. Raises ConfigurationError."""
+    if not settings.aws_topic_arn:
+        return None
+    from batchscribe.database import remote
+    from batchscribe.database.connection import writing
+    from batchscribe.engines.aws_notifications import SnsNotifications
+
+    notifications = SnsNotifications(settings.aws_topic_arn)
+
+    def receive(body: bytes) -> None:
+        name = notifications.receive(body)
+        if name is not None:
+            with writing(database) as connection:
+                remote.hasten(connection, [name], at=remote.database_now(connection))
+
+    return receive
+
+
+def _remote_terms(settings: Settings) -> RemoteTerms:
+    from batchscribe.workflow.remote_terms import RemoteTerms
+
+    return RemoteTerms(
         max_running=settings.aws_max_running,
         starts_per_second=settings.aws_starts_per_second,
         poll_seconds=settings.aws_poll_seconds,
         patience_seconds=settings.aws_patience_seconds,
         usd_per_minute=settings.aws_price_per_minute,
     )
-    hand_over = HandOver(database=database, store=store, decoder=decoder, engine=engine, terms=terms)
-    steps = RemoteSteps(database=database, engine=engine, terms=terms, executor_id=executor_id)
-    events = SqsEvents(settings.aws_queue_url, region=settings.aws_region) if settings.aws_queue_url else None
-    return hand_over, RemoteWork(database, steps, events)
 
 
 def build_service(settings: Settings, database: Database) -> TranscriptionService:

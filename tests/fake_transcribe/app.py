@@ -25,12 +25,11 @@ from fake_transcribe.transcripts import transcript_file
 #: AWS's own words.
 NOT_FOUND = "The requested job couldn't be found. Check the job name and try your request again."
 CONFLICT = "The requested job name already exists. Use a different job name."
-NO_LANGUAGE = (
-    "The language code is missing. Either add a language code or turn on language identification."
-)
+NO_LANGUAGE = "The language code is missing. Either add a language code or turn on language identification."
 #: Worded after AWS's.
 NO_MEDIA = (
-    "The S3 URI that you provided can't be accessed. Make sure that you have read permission and try your request again."
+    "The S3 URI that you provided can't be accessed. Make sure that you have read permission and try your request "
+    "again."
 )
 NO_BUCKET = "The specified S3 bucket isn't in the same region, or can't be written. Check its name and your permission."
 NO_VOCABULARY = "The requested vocabulary couldn't be found. Check the vocabulary name and try your request again."
@@ -109,13 +108,10 @@ class FakeTranscribe:
         asked = json.loads(await request.body() or b"{}")
         self.calls.append((operation, arrived_at, asked.get("TranscriptionJobName", "")))
         try:
-            if f"Credential={self.access_key}/" not in request.headers.get("authorization", ""):
-                raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
+            self._check_credentials(request)
             if seconds := self.trouble(operation, asked):
                 await asyncio.sleep(seconds)
-            if sentence := refusal(operation, asked):
-                raise AwsError("BadRequestException", sentence)
-            answer = await getattr(self, f"_{operation}")(asked)
+            answer = await self._granted(operation, asked)
             check_answer(operation, answer)
         except AwsError as error:
             body, status = {"__type": error.code, "Message": error.message}, error.status
@@ -128,7 +124,22 @@ class FakeTranscribe:
         content = b"" if status == 200 and not body else json.dumps(body).encode()
         return Response(content, status, headers, media_type="application/x-amz-json-1.1")
 
-    async def _StartTranscriptionJob(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _check_credentials(self, request: Request) -> None:
+        if f"Credential={self.access_key}/" not in request.headers.get("authorization", ""):
+            raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+    async def _granted(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+        if sentence := refusal(operation, asked):
+            raise AwsError("BadRequestException", sentence)
+        operations = {
+            "StartTranscriptionJob": self._start,
+            "GetTranscriptionJob": self._get,
+            "ListTranscriptionJobs": self._list,
+            "DeleteTranscriptionJob": self._delete,
+        }
+        return await operations[operation](asked)
+
+    async def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = asked["TranscriptionJobName"]
         self._check_start(asked)
         await run_in_threadpool(self._check_buckets, asked)
@@ -148,14 +159,14 @@ class FakeTranscribe:
         shown = ("TranscriptionJobName", "TranscriptionJobStatus", "LanguageCode", "Media", "StartTime", "CreationTime")
         return {"TranscriptionJob": {key: job[key] for key in shown if key in job}}
 
-    async def _GetTranscriptionJob(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _get(self, asked: dict[str, Any]) -> dict[str, Any]:
         job = self._job(asked)
         hidden = {"OutputEncryptionKMSKeyId"}
         shown = {key: value for key, value in job.items() if key[0] != "_" and key not in hidden}
         settings = {"ChannelIdentification": False, "ShowAlternatives": False} | job.get("Settings", {})
         return {"TranscriptionJob": {"Transcript": {}, **shown, "Settings": settings}}
 
-    async def _ListTranscriptionJobs(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _list(self, asked: dict[str, Any]) -> dict[str, Any]:
         found = [
             job
             for job in reversed(self.jobs.values())
@@ -175,7 +186,7 @@ class FakeTranscribe:
             answer["NextToken"] = str(begin + most)
         return answer
 
-    async def _DeleteTranscriptionJob(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _delete(self, asked: dict[str, Any]) -> dict[str, Any]:
         job = self._job(asked)
         if job["TranscriptionJobStatus"] == "IN_PROGRESS":
             raise AwsError("BadRequestException", IN_PROGRESS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-WORDS = "the quick brown fox jumps over the lazy dog".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"]
 
 
 def transcript_file(job: dict[str, Any], *, words: list[str] | None = None, seconds: float = 4.0) -> dict[str, Any]:

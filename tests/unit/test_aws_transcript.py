@@ -68,14 +68,14 @@ def test_a_file_without_stretches_is_divided_by_sentences_and_pauses() -> None:
 
 def test_speakers_are_told_apart() -> None:
     """Each segment is of one speaker."""
-    file = transcript_file(job(Settings={"ShowSpeakerLabels": True, "MaxSpeakerLabels": 2}), words="a b c d".split())
+    file = transcript_file(job(Settings={"ShowSpeakerLabels": True, "MaxSpeakerLabels": 2}), words=list("abcd"))
     segments = read_transcript(file, language_code="en-US").segments
     assert [(segment.speaker_label, segment.text) for segment in segments] == [("spk_0", "a b"), ("spk_1", "c d.")]
 
 
 def test_channels_are_transcribed_apart() -> None:
     """Each segment is of one channel, in the order of time."""
-    file = transcript_file(job(Settings={"ChannelIdentification": True}), words="a b c d".split())
+    file = transcript_file(job(Settings={"ChannelIdentification": True}), words=list("abcd"))
     segments = read_transcript(file, language_code="en-US").segments
     assert [(segment.channel_label, segment.text) for segment in segments] == [("ch_0", "a b"), ("ch_1", "c d.")]
 
@@ -83,7 +83,7 @@ def test_channels_are_transcribed_apart() -> None:
 def test_languages_are_known_of_each_stretch() -> None:
     """Where several were identified; where one was, the transcript has it."""
     languages = [{"LanguageCode": code, "DurationInSeconds": 2.0} for code in ("en-US", "es-US")]
-    file = transcript_file(job(IdentifyMultipleLanguages=True, LanguageCodes=languages), words="a b c d".split())
+    file = transcript_file(job(IdentifyMultipleLanguages=True, LanguageCodes=languages), words=list("abcd"))
     segments = read_transcript(file, language_code="en-US").segments
     assert [segment.language_code for segment in segments] == ["en-US", "es-US"]
     identified = transcript_file(job(IdentifyLanguage=True) | {"LanguageCode": "fr-FR"})

@@ -216,13 +216,13 @@ def running_count(connection: Connection) -> int:
 
 
 def counts(connection: Connection) -> dict[RemoteStage, int]:
-    """Return how many rows there are of each stage that is not DONE."""
+    """Return how many rows there are of each stage but DONE."""
+    counted = (RemoteStage.COPYING, *WORKABLE)
     rows = connection.execute(
-        select(remote_jobs.c.stage, func.count())
-        .where(remote_jobs.c.stage.in_([each.value for each in (RemoteStage.COPYING, *WORKABLE)]))
-        .group_by(remote_jobs.c.stage)
+        select(remote_jobs.c.stage, func.count()).where(_is_in(counted)).group_by(remote_jobs.c.stage)
     )
-    return {RemoteStage(stage): count for stage, count in rows}
+    found: dict[str, int] = {stage: count for stage, count in rows}  # noqa: C416 - rows are no pairs to mypy
+    return {stage: found.get(stage.value, 0) for stage in counted}
 
 
 def due_stages(connection: Connection, *, at: datetime) -> set[RemoteStage]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from batchscribe.domain.option_fields import FILTER_METHODS
 from batchscribe.domain.submission import LONGEST_SECONDS, Priority
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
@@ -69,6 +70,27 @@ def _seconds(until: str) -> dict[str, Any]:
     }
 
 
+def _text(description: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Describe a form field of text."""
+    return {"type": "string", "description": description, **more}
+
+
+#: What only some engines can do; the others refuse a form with these fields.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "identify_language": {"type": "boolean", "description": "Find out the language."},
+    "identify_multiple_languages": {"type": "boolean", "description": "Find out the language of every stretch."},
+    "language_options": _text("The languages to choose from, with commas.", examples=["en-US,es-US"]),
+    "show_speaker_labels": {"type": "boolean", "description": "Tell speakers apart."},
+    "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30, "description": "How many at most."},
+    "channel_identification": {"type": "boolean", "description": "Transcribe each channel apart."},
+    "max_alternatives": {"type": "integer", "minimum": 2, "maximum": 10, "description": "Readings of each stretch."},
+    "vocabulary_name": _text("A vocabulary of the engine's, with words to favour."),
+    "vocabulary_filter_name": _text("A vocabulary filter of the engine's."),
+    "vocabulary_filter_method": _text("What is done with its words.", enum=list(FILTER_METHODS)),
+    "redact_types": _text("Personal data to take out, with commas; ALL for every kind.", examples=["NAME,PHONE"]),
+    "subtitle_formats": _text("Subtitle files that the engine writes, with commas.", examples=["vtt,srt"]),
+}
+
 IDEMPOTENCY_PARAMETER: dict[str, Any] = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
@@ -92,6 +114,12 @@ UPLOAD_BODY: dict[str, Any] = {
                         "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
                     },
                     "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
+                    **_OPTIONS,
+                    "engine": {
+                        "type": "string",
+                        "enum": ["local", "aws"],
+                        "description": "Which engine recognises, where the server has several.",
+                    },
                     "priority": {
                         "type": "string",
                         "enum": [each.value for each in Priority],

@@ -23,6 +23,7 @@ from batchscribe.database import remote, remote_slots
 from batchscribe.database.remote import RemoteRow, RemoteStage
 from batchscribe.domain.ports import RemoteEvents
 from batchscribe.errors import EngineUnavailable, RecordingFailed
+from batchscribe.workflow.remote_quota import room_for_a_call
 from batchscribe.workflow.remote_steps import RemoteSteps
 
 logger = logging.getLogger(__name__)
@@ -133,22 +134,8 @@ class RemoteWork:
 
     def _next_page(self, pages: Iterator[frozenset[str]]) -> frozenset[str] | None:
         """Return the list's next page, once there is room for a call; None after the last."""
-        slot = self._list_slot()
-        try:
+        with room_for_a_call(self._database, self._terms, remote_slots.LIST, self._stopped):
             return next(pages, None)
-        finally:
-            with self._database.begin() as connection:
-                free_at = remote.database_now(connection) + timedelta(seconds=remote_slots.WINDOW_SECONDS)
-                remote_slots.give_back(connection, remote_slots.LIST, slot, free_at=free_at)
-
-    def _list_slot(self) -> list[int]:
-        quota = self._terms.lists_per_second
-        while not self._stopped.wait(0.05):
-            with self._database.begin() as connection:
-                now = remote.database_now(connection)
-                if slot := remote_slots.take(connection, remote_slots.LIST, quota=quota, most=1, at=now):
-                    return slot
-        return []
 
     def _begin(self, operation: str, stages: tuple[RemoteStage, ...], places: int) -> int:
         """Take slots and rows, and have the calls made; return how many."""
