@@ -85,7 +85,7 @@ def _ends(copies: int) -> dict[str, Any]:
 
 
 @contextmanager
-def oneone_server(**settings: str) -> Iterator[World]:
+def one_server(**settings: str) -> Iterator[World]:
     """Run one api and one worker over SQLite."""
     with world(is_scale_out=False, **settings) as made:
         made.start("worker-0")

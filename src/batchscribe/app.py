@@ -131,6 +131,9 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     store, dispatcher, in_flight = build_store(settings), Dispatcher(database), InFlight(database)
     # The embedded mode's one worker takes up its own work by its lasting id; of many, each is another's heir.
     executor_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}" if settings.is_scale_out else "local"
+    # Before the first sign of life: a worker that cannot start must not be taken for one that is ready.
+    decoder = build_decoder(settings)
+    hand_over, remote_work = build_remote_work(settings, database, store, decoder, executor_id)
     heartbeat, takeover = Heartbeat(database, executor_id), Takeover(database, executor_id)
     if settings.is_scale_out:
         takeover.start()
@@ -138,8 +141,6 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     in_flight.start()
     is_in_charge = takeover.is_janitor if settings.is_scale_out else lambda: True
     Housekeeper(database, store, dispatcher, is_in_charge=is_in_charge).start()
-    decoder = build_decoder(settings)
-    hand_over, remote_work = build_remote_work(settings, database, store, decoder, executor_id)
     launch(
         Pipeline(
             database=database,

@@ -41,7 +41,7 @@ class RunningAws:
         """Return AWS's client for one of moto's services."""
         return client(service, self.objects.endpoint)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """Return the keys in the bucket."""
         pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return sorted(each["Key"] for page in pages for each in page.get("Contents", []))

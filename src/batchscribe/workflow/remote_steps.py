@@ -68,7 +68,8 @@ class RemoteSteps:
             is_new = self.engine.start(wanted)
             return lambda connection, now: note(connection, now, is_new=is_new)
 
-        self._make(call, row, remote_slots.START, slot)
+        if self._make(call, row, remote_slots.START, slot) and row.has_copy:
+            self._remove_copy(row)
 
     def look(self, row: RemoteRow, slot: int) -> None:
         """See how far the engine is, and take over what it has finished."""
