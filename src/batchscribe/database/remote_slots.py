@@ -7,10 +7,11 @@ in no second more calls than slots. What a dead worker has taken comes back afte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from batchscribe.database.schema import remote_slots
 
@@ -23,14 +24,14 @@ START, LOOK, LIST, DELETE, POLL = "start", "look", "list", "delete", "poll"
 
 def prepare(connection: Connection, quotas: Mapping[str, int], *, at: datetime) -> None:
     """Make the slots that are missing; those above a quota are left alone, and not taken."""
-    for operation, quota in quotas.items():
-        known = set(
-            connection.execute(select(remote_slots.c.slot).where(remote_slots.c.operation == operation)).scalars()
-        )
-        missing = set(range(quota)) - known
-        if missing:
-            rows = [{"operation": operation, "slot": slot, "free_at": at} for slot in sorted(missing)]
-            connection.execute(insert(remote_slots), rows)
+    rows = [
+        {"operation": operation, "slot": slot, "free_at": at}
+        for operation, quota in quotas.items()
+        for slot in range(quota)
+    ]
+    # Several workers may begin at once.
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert(remote_slots).on_conflict_do_nothing(), rows)
 
 
 def lock(connection: Connection, operation: str) -> None:
@@ -69,13 +70,3 @@ def give_back(connection: Connection, operation: str, slots: Collection[int], *,
             .where(remote_slots.c.operation == operation, remote_slots.c.slot.in_(slots))
             .values(free_at=free_at)
         )
-
-
-def operations_with_room(connection: Connection, operations: Sequence[str], *, at: datetime) -> set[str]:
-    """Return the operations of which a slot is free: the cheap question before one is taken."""
-    rows = connection.execute(
-        select(remote_slots.c.operation)
-        .where(remote_slots.c.operation.in_(operations), remote_slots.c.free_at <= at)
-        .distinct()
-    )
-    return set(rows.scalars())
