@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from sqlalchemy import text
@@ -219,6 +220,22 @@ def test_a_start_whose_answer_was_lost_starts_one_job(
     assert ended(server, name)["status"] == "COMPLETED"
     assert aws.fake.begun == [name]
     assert aws.fake.count()["StartTranscriptionJob"] == 2
+
+
+def test_a_worker_that_is_killed_again_and_again_starts_each_job_once(
+    serve: Callable[..., Server], aws: RunningAws, clips: list[Clip]
+) -> None:
+    """Wherever it was: what is not known to have been started is started again under the same name."""
+    aws.fake.script = lambda _request: Script(seconds=1.0)
+    server = serve()
+    names = [submit(server, clips[0])["job_name"] for _ in range(8)]
+    for _ in range(3):
+        time.sleep(0.4)
+        for child in psutil.Process(server.process.pid).children():
+            if "worker" in child.cmdline():
+                child.kill()
+    assert all(ended(server, name, 90)["status"] == "COMPLETED" for name in names)
+    assert sorted(aws.fake.begun) == sorted(names)
 
 
 def test_a_job_of_another_recording_under_our_name_is_not_ours(

@@ -68,6 +68,14 @@ def test_the_template_removes_what_the_printed_rules_do() -> None:
     assert "copies of recordings" not in str(lifecycle(removes_media=False))
 
 
+def test_the_policy_covers_the_media_store_where_that_is_the_bucket() -> None:
+    """With its prefix."""
+    environment = {"BATCHSCRIBE_STORAGE_URL": "s3://ours/store"}
+    document = json.loads(CliRunner().invoke(aws, ["policy"], env=environment).stdout)
+    objects = next(each for each in document["Statement"] if each["Sid"] == "RecordingsAndTranscripts")
+    assert objects["Resource"] == ["arn:aws:s3:::ours/store/*", "arn:aws:s3:::ours/transcripts/*"]
+
+
 def test_the_commands_print_json() -> None:
     """For AWS's own tools."""
     for command in (["policy", "--bucket", "ours"], ["lifecycle"]):

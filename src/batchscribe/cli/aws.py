@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -36,8 +37,13 @@ def policy(bucket: str | None, queue_arn: str, kms_key_arn: str) -> None:
     from batchscribe.engines import aws_policy
 
     loaded = settings.load()
+    store = urlsplit(loaded.storage_url)
+    is_store = store.scheme == "s3"
+    prefix = store.path.strip("/")
     document = aws_policy.policy(
-        bucket=bucket or loaded.aws_bucket or "YOUR-BUCKET",
+        bucket=bucket or loaded.aws_bucket or (store.netloc if is_store else "YOUR-BUCKET"),
+        # The media store keeps more than recordings there.
+        media_prefix=(f"{prefix}/" if prefix else "") if is_store else aws_policy.MEDIA_PREFIX,
         queue_arn=queue_arn,
         kms_key_arn=kms_key_arn,
         role_arn=loaded.aws_data_access_role_arn,
