@@ -30,7 +30,7 @@ def failures() -> dict[str, Any]:
     with one_server(aws_patience_seconds="2") as made:
         fake = made.aws.fake
         for reason in REASONS:
-            fake.script = lambda _request, reason=reason: Script(failure_reason=reason)
+            fake.script = _failing(reason)
             read[f"failed at AWS: {reason[:70]}"] = _read(made)
         fake.script = lambda _request: Script(body=b"not JSON")
         read["a transcript that is no JSON"] = _read(made)
@@ -47,6 +47,10 @@ def failures() -> dict[str, Any]:
         fake.access_key = "another"
         read["credentials refused for longer than is waited"] = _read(made)
     return read
+
+
+def _failing(reason: str) -> Callable[[dict[str, Any]], Script]:
+    return lambda _request: Script(failure_reason=reason)
 
 
 def _read(made: World, meanwhile: Callable[[str], None] | None = None, **fields: str) -> str:

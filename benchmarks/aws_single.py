@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ def examples() -> dict[str, Any]:
     document = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
     call = "import { readFileSync } from 'node:fs';"
     call += "await transcribeAsync(new File([readFileSync('audio.mp3')], 'audio.mp3'));"
-    programs = {
+    programs: dict[str, tuple[str, Callable[[str], list[str]]]] = {
         "Python": ("python", lambda code: [sys.executable, "-c", code]),
         "cURL": ("bash", lambda code: ["bash", "-c", code]),
         "JavaScript (Fetch API)": ("javascript", lambda code: ["node", "--input-type=module", "--eval", code + call]),

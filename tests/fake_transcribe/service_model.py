@@ -48,7 +48,7 @@ def _violations(shape: Any, value: Any, path: str) -> Any:
             else:
                 yield from _violations(shape.members[name], member, _join(path, name))
         return
-    types = {
+    types: dict[str, Any] = {
         "string": str, "integer": int, "boolean": bool, "list": list, "map": dict, "timestamp": (int, float),
         "float": (int, float),
     }  # fmt: skip

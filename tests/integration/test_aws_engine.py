@@ -49,7 +49,7 @@ def serve(aws: RunningAws, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(**settings: str) -> Server:
-            asked = aws.settings() | {"aws_poll_seconds": "2", "log_level": "WARNING"} | settings
+            asked: dict[str, Any] = aws.settings() | {"aws_poll_seconds": "2", "log_level": "WARNING"} | settings
             return stack.enter_context(running_server(tmp_path / "data", **asked))
 
         yield start
@@ -115,7 +115,11 @@ def test_options_reach_aws_and_come_back_as_labels(
     """Speakers, a vocabulary and the identified language."""
     aws.fake.vocabularies.add("ours")
     server = serve()
-    asked = {"identify_language": "true", "language_options": "fr-FR,en-US", "show_speaker_labels": "true"}
+    asked: dict[str, Any] = {
+        "identify_language": "true",
+        "language_options": "fr-FR,en-US",
+        "show_speaker_labels": "true",
+    }
     name = submit(server, clips[0], **asked, max_speaker_labels="2", vocabulary_name="ours")["job_name"]
     job = ended(server, name)
     assert job["language_code"] == "fr-FR"

@@ -58,8 +58,16 @@ def take(connection: Connection, operation: str, *, quota: int, most: int, at: d
         .scalars()
         .all()
     )
-    give_back(connection, operation, slots, free_at=at + timedelta(seconds=LONGEST_CALL_SECONDS))
-    return list(slots)
+    if not slots:
+        return []
+    taken = connection.execute(
+        update(remote_slots)
+        # Asked again: over SQLite another may have taken it since it was found.
+        .where(remote_slots.c.operation == operation, remote_slots.c.slot.in_(slots), remote_slots.c.free_at <= at)
+        .values(free_at=at + timedelta(seconds=LONGEST_CALL_SECONDS))
+        .returning(remote_slots.c.slot)
+    )
+    return sorted(taken.scalars())
 
 
 def give_back(connection: Connection, operation: str, slots: Collection[int], *, free_at: datetime) -> None:
