@@ -31,7 +31,7 @@ def examples() -> dict[str, Any]:
         "cURL": ("bash", lambda code: ["bash", "-c", code]),
         "JavaScript (Fetch API)": ("javascript", lambda code: ["node", "--input-type=module", "--eval", code + call]),
     }
-    said = {}
+    said: dict[str, str] = {}
     with one_server() as made:
         shutil.copy(CLIP, made.folder / "audio.mp3")
         for heading, (language, command) in programs.items():
@@ -51,8 +51,8 @@ def examples() -> dict[str, Any]:
             said[heading] = "transcript printed" if done.returncode == 0 and words else done.stdout + done.stderr
         script = [sys.executable, str(ROOT / "test_async_batch.py"), "audio.mp3"]
         environment = made.environment | {"BATCHSCRIBE_URL": made.url()}
-        done = subprocess.run(script, cwd=made.folder, env=environment, capture_output=True, timeout=60, check=False)
-        said["test_async_batch.py"] = f"exit code {done.returncode}"
+        tried = subprocess.run(script, cwd=made.folder, env=environment, capture_output=True, timeout=60, check=False)
+        said["test_async_batch.py"] = f"exit code {tried.returncode}"
     return said
 
 
