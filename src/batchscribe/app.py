@@ -34,6 +34,7 @@ from batchscribe.parts import (
     upgrade_database,
 )
 from batchscribe.processes import die_with_parent, give_large_memory_back
+from batchscribe.remote_parts import build_notifications, build_remote_work
 from batchscribe.settings import Settings
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
@@ -81,13 +82,15 @@ def run_api(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     prepare(settings)
     _allow_many_connections()
-    service = build_service(settings, build_database(settings))
+    database = build_database(settings)
+    service = build_service(settings, database)
     service.reclaim_uploads()
     app = create_app(
         service,
         max_upload_bytes=settings.max_upload_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
         reads_may_wait=settings.is_scale_out,
+        notifications=build_notifications(settings, database),
     )
     # A database that is gone in this moment only delays the counting.
     with suppress(ServiceUnavailable):
@@ -134,6 +137,9 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     store, dispatcher, in_flight = build_store(settings), Dispatcher(database), InFlight(database)
     # The embedded mode's one worker takes up its own work by its lasting id; of many, each is another's heir.
     executor_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}" if settings.is_scale_out else "local"
+    # Before the first sign of life: a worker that cannot start must not be taken for one that is ready.
+    decoder = build_decoder(settings)
+    hand_over, remote_work = build_remote_work(settings, database, store, decoder, executor_id)
     heartbeat, takeover = Heartbeat(database, executor_id), Takeover(database, executor_id)
     if settings.is_scale_out:
         takeover.start()
@@ -145,7 +151,7 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         Pipeline(
             database=database,
             store=store,
-            decoder=build_decoder(settings),
+            decoder=decoder,
             engine=engine,
             dispatcher=dispatcher,
             in_flight=in_flight,
@@ -160,7 +166,10 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         ),
         polling_seconds=settings.queue_polling_seconds,
         traces_url=settings.otlp_traces_url,
+        hand_over=hand_over,
     )
+    if remote_work is not None:
+        remote_work.start()
     StrandedWork(database, executor_id).start()
 
     def hand_back() -> None:

@@ -27,7 +27,12 @@ BatchScribeError
 │   ├── DecoderCrashed              decoder_crashed
 │   ├── MediaMissing                media_missing
 │   ├── EngineCrashed               engine_crashed
+│   ├── EngineRefused               engine_refused: the remote engine does not take the job
+│   ├── EngineFailed                engine_failed: the remote engine began the job and gave it up
+│   ├── EngineJobMissing            engine_job_missing: somebody deleted the job at the remote engine
+│   ├── EngineAccessDenied          engine_access_denied: the remote engine does not let us in
 │   └── Cancelled                   cancelled
+├── EngineUnavailable           engine_unavailable: the remote engine does not answer for the moment; work waits
 ├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
     ├── SandboxUnavailable          sandbox_unavailable
@@ -207,10 +212,48 @@ class EngineCrashed(RecordingFailed):
     retryable = True
 
 
+class EngineRefused(RecordingFailed):
+    """The remote engine does not take the job; the sentence is its own."""
+
+    code = "engine_refused"
+
+
+class EngineFailed(RecordingFailed):
+    """The remote engine began the job and gave it up; the sentence is its own."""
+
+    code = "engine_failed"
+
+
+class EngineJobMissing(RecordingFailed):
+    """The remote engine no longer has the job."""
+
+    code = "engine_job_missing"
+
+
+class EngineAccessDenied(RecordingFailed):
+    """The remote engine refuses the server's credentials or permissions, and has for longer than is waited for."""
+
+    code = "engine_access_denied"
+
+
 class Cancelled(RecordingFailed):
     """The job was cancelled by request."""
 
     code = "cancelled"
+
+
+class EngineUnavailable(BatchScribeError):
+    """The remote engine does not answer, asks us to wait, or refuses our credentials; no job's fault."""
+
+    code = "engine_unavailable"
+    retryable = True
+    #: True where waiting helps only once somebody has mended credentials or permissions.
+    is_access_denied: bool = False
+
+    def __init__(self, sentence: str, *, is_access_denied: bool = False) -> None:
+        """Say what is the matter."""
+        super().__init__(sentence)
+        self.is_access_denied = is_access_denied
 
 
 class EngineClosed(BatchScribeError):

@@ -1,4 +1,4 @@
-"""Settings become parts: the only module that names the implementations of ``domain/ports.py``."""
+"""Settings become parts: with ``remote_parts.py`` the only module that names implementations of ``domain/ports.py``."""
 
 from __future__ import annotations
 
@@ -103,8 +103,13 @@ def build_decoder(settings: Settings) -> CagedDecoder:
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Build the chosen engine, its model loaded. Raises ModelUnavailable."""
-    if settings.engine is EngineName.SCRIPTED:
+    """Build the worker's own engine, its model loaded where jobs may be given to it. Raises ModelUnavailable."""
+    if set(settings.engines) == {EngineName.AWS}:
+        from batchscribe.engines.on_demand import EngineOnDemand
+
+        local = settings.model_copy(update={"engine": EngineName.LOCAL})
+        return EngineOnDemand(lambda: build_engine(local), _own_capabilities(local))
+    if EngineName.SCRIPTED in settings.engines:
         from batchscribe.engines.scripted import Script, ScriptedEngine
 
         return ScriptedEngine(Script(seconds_per_audio_second=settings.scripted_real_time_factor))
@@ -139,7 +144,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
         database=database,
         store=store,
         dispatcher=Dispatcher(database),
-        capabilities=_capabilities(settings),
+        engines=_capabilities(settings),
         terms=Terms(
             max_queued_jobs=settings.max_queued_jobs,
             delete_after_seconds=settings.delete_after_seconds,
@@ -154,11 +159,21 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
     )
 
 
-def _capabilities(settings: Settings) -> Capabilities:
-    """Return what the chosen engine can do, without loading it."""
-    if settings.engine is EngineName.SCRIPTED:
-        options = PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
-        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=options)
+def _capabilities(settings: Settings) -> dict[str, Capabilities]:
+    """Return what each engine can do, by name, without loading any; the default engine comes first."""
+    from batchscribe.engines.aws_request import CAPABILITIES
+
+    return {
+        engine.value: CAPABILITIES if engine is EngineName.AWS else _own_capabilities(settings)
+        for engine in settings.engines
+    }
+
+
+def _own_capabilities(settings: Settings) -> Capabilities:
+    if EngineName.SCRIPTED in settings.engines:
+        return Capabilities(
+            language_codes=WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
+        )
     from batchscribe.engines.catalogue import ModelCatalogue
 
     codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)

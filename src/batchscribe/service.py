@@ -17,14 +17,20 @@ from batchscribe.database.connection import reading, writing
 from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.media import check_format
-from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
-from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
+from batchscribe.domain.submission import (
+    REMOTE_ENGINES,
+    Idempotency,
+    Submission,
+    Terms,
+    check_possible,
+    choose_engine,
+    read_submission,
+)
 from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.errors import (
     Cancelled,
-    IdempotencyConflict,
     JobAlreadyEnded,
     JobNotFinished,
     JobNotFound,
@@ -56,16 +62,16 @@ class TranscriptionService:
         database: Database,
         store: MediaStore,
         dispatcher: Dispatcher,
-        capabilities: Capabilities,
+        engines: Mapping[str, Capabilities],
         terms: Terms | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        """Use these parts; the last two are the monitor's."""
+        """Use these parts; the last two are the monitor's. Of ``engines``, by name, the first is the default."""
         self._database = database
         self._store = store
         self._dispatcher = dispatcher
-        self._capabilities = capabilities
+        self._engines = engines
         self._terms = terms or Terms()
         #: The lists of words that submissions may name.
         self.vocabularies = Vocabularies(database)
@@ -86,7 +92,7 @@ class TranscriptionService:
         """
         check_format(file_name, head)
         submission = read_submission(fields)
-        check_options(submission.options, self._capabilities, "server's")
+        check_possible(submission, self._engines)
         return submission
 
     def begin_upload(self) -> Upload:
@@ -113,13 +119,17 @@ class TranscriptionService:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; InvalidRequest for an unknown vocabulary; IdempotencyConflict; ServiceUnavailable
-        when the store or the database does not take it (nothing is kept then).
+        Raises UnsupportedMediaFormat; InvalidRequest or UnsupportedLanguage for what the engine does not do, and for an
+        unknown vocabulary; IdempotencyConflict; ServiceUnavailable when the store or the database does not take it
+        (nothing is kept then).
         """
         media_format = check_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
-        named_lists = self.vocabularies.named_by(submission.options)
+        engine = choose_engine(submission, self._engines)
+        # A remote engine keeps lists of its own, under names that only it can check.
+        is_remote = engine in REMOTE_ENGINES
+        named_lists = () if is_remote else self.vocabularies.named_by(submission.options)
         now = datetime.now(UTC)
         name = new_job_name()
         key = media_key(name, media_format.value, now)
@@ -135,6 +145,7 @@ class TranscriptionService:
             status=JobStatus.QUEUED,
             options=submission.options,
             priority=submission.priority,
+            engine=engine if is_remote else None,
             chunk_seconds=self._terms.chunk_seconds,
             delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
             delete_media_after_seconds=_first_given(
@@ -154,9 +165,10 @@ class TranscriptionService:
                     word_lists.keep_words(connection, name, words)
                 if idempotency is not None:
                     idempotency_keys.remember(connection, idempotency, name, at=now)
-                self._dispatcher.enqueue_recording(
-                    connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes
+                enqueue = (
+                    self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
                 )
+                enqueue(connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes)
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
             self._forget_recording(key)
@@ -191,9 +203,7 @@ class TranscriptionService:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
         self.get(job_name)
         with writing(self._database) as connection:
-            is_cancelled = jobs.move_job(
-                connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED
-            )
+            is_cancelled = jobs.cancel_job(connection, job_name, at=datetime.now(UTC), failure=CANCELLED)
         job = self.get(job_name)
         if not is_cancelled:
             raise JobAlreadyEnded(f"The job has already ended: {job.status.value}.")
@@ -256,16 +266,7 @@ class TranscriptionService:
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
         """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
         with reading(self._database) as connection:
-            found = idempotency_keys.find(connection, idempotency.key, at=datetime.now(UTC))
-            if found is None:
-                return None
-            fingerprint, job_name = found
-            if fingerprint != idempotency.fingerprint:
-                raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
-            job = jobs.find_job(connection, job_name)
-        if job is None:
-            raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
-        return job
+            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
 
     def _forget_recording(self, key: str) -> None:
         """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""

@@ -23,6 +23,7 @@ class EngineName(Enum):
     """The engines that a job can be given to."""
 
     LOCAL = "local"
+    AWS = "aws"
     SCRIPTED = "scripted"
 
 
@@ -41,7 +42,10 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(default="", description="Where jobs are kept; by default SQLite in the data folder.")
     storage_url: str = Field(default="", description="Where recordings are kept; by default a folder in the data one.")
-    engine: EngineName = Field(default=EngineName.LOCAL, description="Which engine recognises: local or scripted.")
+    engine: EngineName = Field(default=EngineName.LOCAL, description="Which engine recognises: local, aws or scripted.")
+    other_engines: str = Field(
+        default="", description="Engines that a job may ask for beside the default one, with commas between them."
+    )
     model: str = Field(default="base", description="A Whisper size, a folder, or a Hugging Face repository.")
     quality: str = Field(
         default="accurate", pattern="^(accurate|balanced|fast)$", description="accurate, balanced or fast."
@@ -76,6 +80,26 @@ class Settings(BaseSettings):
     scripted_real_time_factor: float = Field(
         default=0.0, ge=0, description="Seconds that the scripted engine takes for each second of audio."
     )
+    aws_region: str = Field(
+        default_factory=lambda: os.environ.get("AWS_REGION", ""),
+        description="AWS's region; by default AWS_REGION, else what AWS's own files say.",
+    )
+    aws_bucket: str = Field(default="", description="Bucket for AWS's transcripts, and for recordings on their way.")
+    aws_kms_key_id: str = Field(default="", description="KMS key that encrypts them; unset means the bucket's own way.")
+    aws_queue_url: str = Field(default="", description="SQS queue in which AWS tells of jobs that have ended.")
+    aws_topic_arn: str = Field(default="", description="SNS topic whose notifications POST /aws-notifications takes.")
+    aws_max_running: int = Field(default=250, ge=1, le=100_000, description="Jobs that run at AWS at once.")
+    aws_starts_per_second: int = Field(default=25, ge=1, le=1000, description="Jobs started at AWS in one second.")
+    aws_poll_seconds: float = Field(
+        default=30.0, ge=1, le=3600, description="How often the jobs that run at AWS are listed, by one worker for all."
+    )
+    aws_patience_seconds: float = Field(
+        default=3600.0, ge=0, description="How long jobs wait while AWS refuses our credentials or permissions."
+    )
+    aws_data_access_role_arn: str = Field(
+        default="", description="Role with which AWS may put jobs in its own queue (deferred execution)."
+    )
+    aws_price_per_minute: float = Field(default=0.024, ge=0, description="US dollars a minute of audio at AWS.")
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
@@ -88,6 +112,20 @@ class Settings(BaseSettings):
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that jobs may be given to, the default one first. Raises ConfigurationError."""
+        names = [each.strip().lower() for each in self.other_engines.split(",") if each.strip()]
+        try:
+            others = [EngineName(name) for name in names]
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{PREFIX}OTHER_ENGINES is {self.other_engines!r}, but may name: local, aws, scripted."
+            ) from error
+        if {EngineName.LOCAL, EngineName.SCRIPTED} <= {self.engine, *others}:
+            raise ConfigurationError("The engines local and scripted cannot be used together.")
+        return tuple(dict.fromkeys([self.engine, *others]))
 
     @property
     def sqlite_path(self) -> Path:

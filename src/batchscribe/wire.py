@@ -26,7 +26,8 @@ Times are seconds from the recording's start, to the millisecond; the other figu
 A value of that precision comes back exactly. Readers ignore keys they do not know.
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
-``warnings`` beside the contract's own fields. Times of day are UTC with their offset.
+``warnings`` beside the contract's own fields; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote
+engine works on it. Times of day are UTC with their offset.
 """
 
 from __future__ import annotations
@@ -184,6 +185,8 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
         "language_code": job.options.language_code,
         "creation_time": _time(job.created_at),
     }
+    if job.engine is not None:
+        data["engine"] = job.engine
     match job.status:
         case JobStatus.QUEUED:
             data["message"] = "Job status: QUEUED"
@@ -205,6 +208,9 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
             }
             if job.warnings:
                 data["warnings"] = list(job.warnings)
+            if job.cost is not None:
+                data["billed_seconds"] = round(job.cost.billed_seconds, _DIGITS)
+                data["estimated_cost_usd"] = round(job.cost.estimated_usd, 6)
         case JobStatus.FAILED if job.failure is not None:
             data |= {"failure_reason": job.failure.reason, "failure_code": job.failure.code}
     return data

@@ -67,9 +67,11 @@ def command_lines() -> dict[str, list[str]]:
     return lines | {"image": json.loads(re.findall(r"^CMD (.+)$", DOCKERFILE, flags=re.MULTILINE)[0])}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".yaml"], ids=relative)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.suffix == ".yaml" and path.parent.name != "aws"], ids=relative
+)
 def test_every_file_of_yaml_can_be_read(path: Path) -> None:
-    """A file holds objects with a kind, or is a compose file."""
+    """A file holds objects with a kind, or is a compose file. AWS's template has a reader of its own."""
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         assert "services" in document or {"apiVersion", "kind"} <= document.keys()
 

@@ -33,6 +33,9 @@ LONGEST_MODULE_LINES = 300
 #: Libraries that one folder of ours alone may import.
 LIBRARY_OWNERS = {
     "av": "decoding",
+    "boto3": "engines",
+    "botocore": "engines",
+    "cryptography": "engines",
     "dbos": "workflow",
     "faster_whisper": "engines",
     "ctranslate2": "engines",

@@ -280,7 +280,7 @@ class TestCost:
             connection.exec_driver_sql("ANALYZE")
             asked: list[str] = []
             read_load(_Listening(connection, asked), most_queued=100_000, at=NOW)  # type: ignore[arg-type]
-            assert len(asked) == 4
+            assert len(asked) == 5
             for query in asked:
                 plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())
                 assert not re.search(r"Seq Scan on (transcription_jobs|chunks|job_events)", plan), plan

@@ -145,7 +145,7 @@ class SimulatedService:
             database=cast("Any", self.database),
             store=self.store,
             dispatcher=cast("Any", self.queue),
-            capabilities=Capabilities(language_codes=frozenset({"en-US"})),
+            engines={"local": Capabilities(language_codes=frozenset({"en-US"}))},
         )
         self._apis.append((process, door))
 

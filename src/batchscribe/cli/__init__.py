@@ -10,6 +10,7 @@ import sys
 import click
 
 from batchscribe import __version__
+from batchscribe.cli.aws import aws
 from batchscribe.cli.doctor import doctor
 from batchscribe.cli.jobs import jobs
 from batchscribe.cli.models import models
@@ -36,7 +37,19 @@ def commands() -> None:
     """Transcribe recordings: run the server, or be its client."""
 
 
-for _command in (serve, api, worker, transcribe, jobs, vocabularies, vocabulary_filters, models, database, doctor):
+for _command in (
+    serve,
+    api,
+    worker,
+    transcribe,
+    jobs,
+    vocabularies,
+    vocabulary_filters,
+    models,
+    aws,
+    database,
+    doctor,
+):
     commands.add_command(_command)
 
 

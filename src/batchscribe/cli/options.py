@@ -27,7 +27,7 @@ data_dir_option = click.option(
     help="Where the database, the recordings and the models are kept.  [BATCHSCRIBE_DATA_DIR]",
 )
 engine_option = click.option(
-    "--engine", metavar="NAME", help="What recognises: local, or scripted (a fake for tests).  [BATCHSCRIBE_ENGINE]"
+    "--engine", metavar="NAME", help="What recognises: local, aws, or scripted (a fake).  [BATCHSCRIBE_ENGINE]"
 )
 model_option = click.option(
     "--model", metavar="NAME", help="The Whisper model: base, small, ... or a folder.  [BATCHSCRIBE_MODEL]"

@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
+from batchscribe.database import jobs
 from batchscribe.database.schema import idempotency_keys as keys
+from batchscribe.domain.job import TranscriptionJob
 from batchscribe.domain.submission import Idempotency
+from batchscribe.errors import IdempotencyConflict
 
 #: How long a key is remembered.
 LIFETIME = timedelta(hours=24)
@@ -27,6 +30,20 @@ def find(connection: Connection, key: str, *, at: datetime) -> tuple[str, str] |
         select(keys.c.fingerprint, keys.c.job_name).where(keys.c.key == key, keys.c.created_at > at - LIFETIME)
     ).one_or_none()
     return None if row is None else (row.fingerprint, row.job_name)
+
+
+def earlier_job(connection: Connection, idempotency: Idempotency, *, at: datetime) -> TranscriptionJob | None:
+    """Return the job that a key has made, or None. Raises IdempotencyConflict."""
+    found = find(connection, idempotency.key, at=at)
+    if found is None:
+        return None
+    fingerprint, job_name = found
+    if fingerprint != idempotency.fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
+    job = jobs.find_job(connection, job_name)
+    if job is None:
+        raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
+    return job
 
 
 def forget_expired(connection: Connection, *, at: datetime) -> int:

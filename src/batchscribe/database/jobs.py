@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
+from batchscribe.database import remote
 from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
-from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
+from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Cost, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
@@ -58,6 +59,7 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
             upload_seconds=job.upload_seconds,
             created_at=job.created_at,
             priority=job.priority.value,
+            engine=job.engine,
             chunk_seconds=job.chunk_seconds,
             delete_after_seconds=job.delete_after_seconds,
             delete_media_after_seconds=job.delete_media_after_seconds,
@@ -117,8 +119,16 @@ def move_job(
     return False
 
 
+def cancel_job(connection: Connection, job_name: str, *, at: datetime, failure: Failure) -> bool:
+    """End a job FAILED, and have removed what a remote engine has of it; return False where it has ended already."""
+    is_cancelled = move_job(connection, job_name, JobStatus.FAILED, at=at, failure=failure)
+    if is_cancelled:
+        remote.discard(connection, [job_name], at=at)
+    return is_cancelled
+
+
 def describe_media(connection: Connection, job_name: str, **values: Any) -> None:  # noqa: ANN401 - columns' values
-    """Store what decoding found: ``media_sample_rate_hertz``, ``media_duration``, ``chunk_count``, ``warnings``.
+    """Store what was found of the recording: columns of the job's row, such as ``media_duration`` and ``warnings``.
 
     A job that has ended meanwhile stays as it is, and so does one that has been cut to its end: the header's duration,
     coming late from a worker that was frozen, is no match for the measured one.
@@ -128,6 +138,15 @@ def describe_media(connection: Connection, job_name: str, **values: Any) -> None
     connection.execute(update(jobs).where(jobs.c.name == job_name, is_running, is_uncut).values(values))
 
 
+def note_language(connection: Connection, job_name: str, language_code: str) -> None:
+    """Store the language that an engine has identified, where it is to; otherwise the caller's own stays."""
+    stored = connection.execute(select(jobs.c.options).where(jobs.c.name == job_name)).scalar_one_or_none() or {}
+    options = options_from_json(stored)
+    if language_code and (options.identify_language or options.identify_multiple_languages):
+        values = asked_options(replace(options, language_code=language_code))
+        connection.execute(update(jobs).where(jobs.c.name == job_name).values(options=values))
+
+
 def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
     """Remove a job with everything that hangs on it; return whether it was there."""
     return bool(delete_jobs(connection, [job_name], at=at))
@@ -135,6 +154,7 @@ def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
 
 def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetime) -> int:
     """Remove jobs with everything that hangs on them; return how many were there."""
+    remote.discard(connection, job_names, at=at)
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
     for table in (chunks, transcripts, job_words):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
@@ -180,7 +200,10 @@ def _facts(job: TranscriptionJob, at: datetime) -> dict[str, Any] | None:
         return {"code": job.failure.code}
     if job.status is JobStatus.COMPLETED and job.started_at is not None:
         processing_seconds = (at - job.started_at).total_seconds()
-        return {"audio_seconds": job.media_duration or 0.0, "processing_seconds": processing_seconds}
+        facts = {"audio_seconds": job.media_duration or 0.0, "processing_seconds": processing_seconds}
+        if job.cost is not None:
+            facts |= {"billed_seconds": job.cost.billed_seconds, "estimated_cost_usd": job.cost.estimated_usd}
+        return facts
     if job.status is JobStatus.IN_PROGRESS:
         return {"waiting_seconds": (at - job.created_at).total_seconds()}
     return None
@@ -209,6 +232,7 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         upload_seconds=row.upload_seconds,
         created_at=row.created_at,
         priority=Priority(row.priority),
+        engine=row.engine,
         chunk_seconds=row.chunk_seconds,
         delete_after_seconds=row.delete_after_seconds,
         delete_media_after_seconds=row.delete_media_after_seconds,
@@ -220,6 +244,9 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         failure=failure,
         text=text,
         warnings=tuple(row.warnings or ()),
+        cost=None
+        if row.billed_seconds is None
+        else Cost(billed_seconds=row.billed_seconds, estimated_usd=row.estimated_cost_usd),
     )
 
 

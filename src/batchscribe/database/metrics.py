@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, func, select
 
 from batchscribe.database import jobs as job_queries
-from batchscribe.database import workers
+from batchscribe.database import remote, workers
 from batchscribe.database.schema import chunks, jobs
 from batchscribe.domain.job import JobStatus
 
@@ -26,6 +26,8 @@ class Load:
     waiting_chunks: int
     running_chunks: int
     workers: int
+    #: Jobs at a remote engine, by stage.
+    remote_jobs: dict[str, int]
 
 
 def read_load(connection: Connection, *, most_queued: int, at: datetime) -> Load:
@@ -51,4 +53,5 @@ def read_load(connection: Connection, *, most_queued: int, at: datetime) -> Load
         waiting_chunks=waiting,
         running_chunks=running,
         workers=workers.lively_count(connection),
+        remote_jobs={stage.value: count for stage, count in remote.counts(connection).items()},
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -93,6 +94,11 @@ jobs = Table(
     #: When the job, or its recording alone, is to be deleted; null until the job ends, and where it is to be kept.
     Column("delete_at", UtcDateTime, index=True),
     Column("delete_media_at", UtcDateTime, index=True),
+    #: The remote engine that the job was given to; null where a worker's own recognises it.
+    Column("engine", String(20)),
+    #: What the remote engine charges, by its list price; null where nobody charges anything, and until it is known.
+    Column("billed_seconds", Float),
+    Column("estimated_cost_usd", Float),
     Index(None, "created_at", "name"),
     Index(None, "status", "created_at", "name"),
 )
@@ -194,4 +200,51 @@ takeovers = Table(
     Column("workflows", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
+)
+
+#: One row a job that was given to a remote engine. It outlives its job, until nothing of it is left at the engine.
+remote_jobs = Table(
+    "remote_jobs",
+    metadata,
+    Column("job_name", String(200), primary_key=True),
+    #: The job's name at the engine.
+    Column("remote_name", String(200), nullable=False),
+    #: One of ``remote.py: RemoteStage``.
+    Column("stage", String(20), nullable=False),
+    Column("media_key", String(500), nullable=False),
+    Column("media_uri", String(2000), nullable=False),
+    #: Who goes first: the priority's rank, then who came first.
+    Column("priority_rank", Integer, nullable=False),
+    Column("wanted_at", UtcDateTime, nullable=False),
+    #: How often its start was tried.
+    Column("attempts", Integer, nullable=False, default=0, server_default="0"),
+    Column("started_at", UtcDateTime),
+    Column("looked_at", UtcDateTime),
+    #: When the engine last said by itself that the job has ended.
+    Column("heard_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    #: Nothing is done with it before.
+    Column("due_at", UtcDateTime, nullable=False),
+    #: The worker that has it in hand, and until when at the latest; null where nobody has.
+    Column("claimed_by", String(200)),
+    Column("claimed_until", UtcDateTime),
+    #: Since when the engine has let us in no more; null while it does.
+    Column("denied_since", UtcDateTime),
+    #: Whether the engine has, or may have, a copy of the recording that is ours to remove.
+    Column("has_copy", Boolean, nullable=False),
+    #: By the recording's header; null where that says nothing.
+    Column("media_duration", Float),
+    Index(None, "remote_name", unique=True),
+    Index(None, "stage", "due_at"),
+    Index(None, "stage", "priority_rank", "wanted_at"),
+)
+
+#: The right to make one call to a remote engine: as many rows an operation as it may be called in one second.
+remote_slots = Table(
+    "remote_slots",
+    metadata,
+    Column("operation", String(20), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    #: When the slot may be taken next, by the database's clock.
+    Column("free_at", UtcDateTime, nullable=False),
 )

@@ -53,6 +53,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a job's engine charges for it, by its list price: an estimate."""
+
+    billed_seconds: float
+    estimated_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionJob:
     """One request to turn one recording into a transcript. All times are aware and in UTC."""
 
@@ -67,6 +75,8 @@ class TranscriptionJob:
     upload_seconds: float
     created_at: datetime
     priority: Priority = Priority.NORMAL
+    #: The remote engine that the job was given to; None where a worker's own recognises it.
+    engine: str | None = None
     #: Seconds from the job's end until it, or its recording alone, is deleted; None means that it is kept.
     delete_after_seconds: int | None = None
     delete_media_after_seconds: int | None = None
@@ -85,6 +95,8 @@ class TranscriptionJob:
     text: str | None = None
     #: What went less than well with the recording itself, in sentences.
     warnings: tuple[str, ...] = ()
+    #: None where nobody charges anything, and until it is known.
+    cost: Cost | None = None
 
     @property
     def progress(self) -> float:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
-from batchscribe.domain.option_fields import OPTION_FIELDS, read_options
-from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.errors import InvalidRequest
+from batchscribe.domain.option_fields import OPTION_FIELDS, check_options, read_options
+from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.errors import InvalidRequest, RequestRefused
 
 #: The fields of a submission's form that mean something, beside the recording.
-FIELDS = (*OPTION_FIELDS, "priority", "delete_after_seconds", "delete_media_after_seconds")
+FIELDS = (*OPTION_FIELDS, "engine", "priority", "delete_after_seconds", "delete_media_after_seconds")
+
+#: The engines that work elsewhere, on whole recordings; every other is a worker's own.
+REMOTE_ENGINES = frozenset({"aws"})
 
 #: The longest time that anything can be asked to be kept: ten years.
 LONGEST_SECONDS = 10 * 366 * 86400
@@ -37,6 +40,8 @@ class Submission:
 
     options: TranscriptionOptions = field(default_factory=TranscriptionOptions)
     priority: Priority = Priority.NORMAL
+    #: The engine's name; None means the server's default.
+    engine: str | None = None
     #: Seconds from the job's end until the job is deleted with all it has; None means the server's default.
     delete_after_seconds: int | None = None
     #: Seconds from the job's end until its recording is deleted; None means the server's default.
@@ -76,9 +81,39 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
     return Submission(
         options=read_options(fields),
         priority=priority,
+        engine=fields.get("engine", "").strip().lower() or None,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),
     )
+
+
+def choose_engine(submission: Submission, engines: Mapping[str, Capabilities]) -> str:
+    """Return the name of a submission's engine: the one asked for, or the first of these.
+
+    Raises InvalidRequest and UnsupportedLanguage where that is not there or cannot do what is asked for.
+    """
+    engine = submission.engine or next(iter(engines))
+    if engine not in engines:
+        raise InvalidRequest(f"Invalid engine. Must be one of: {', '.join(engines)}")
+    check_options(submission.options, engines[engine], engine)
+    return engine
+
+
+def check_possible(submission: Submission, engines: Mapping[str, Capabilities]) -> None:
+    """Raise what :func:`choose_engine` raises, unless the field ``engine`` could come yet and name one that can."""
+    try:
+        choose_engine(submission, engines)
+    except RequestRefused:
+        if submission.engine is not None or not any(_can(submission, each) for each in engines.values()):
+            raise
+
+
+def _can(submission: Submission, capabilities: Capabilities) -> bool:
+    try:
+        check_options(submission.options, capabilities, "")
+    except RequestRefused:
+        return False
+    return True
 
 
 def _seconds(fields: Mapping[str, str], name: str) -> int | None:

@@ -13,6 +13,11 @@ from batchscribe.finishing.suspicion import with_suspicions
 from batchscribe.finishing.word_filter import filtered
 
 
+def finished_elsewhere(transcript: Transcript) -> Transcript:
+    """Return a remote engine's transcript as it is stored: redacted and filtered by the engine, its script by us."""
+    return replace(transcript, segments=in_script_of(transcript.language_code, transcript.segments))
+
+
 def finished(transcript: Transcript, options: TranscriptionOptions, filter_words: Sequence[str] = ()) -> Transcript:
     """Return the transcript as it is stored and served.
 

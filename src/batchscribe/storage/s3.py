@@ -62,6 +62,8 @@ class S3Store:
         than ``upload_grace_seconds``: S3 dates an upload by its beginning.
         """
         self.bucket, prefix = _parse(url)
+        #: What stands before a key in the address of its object.
+        self.address = f"s3://{self.bucket}/{prefix}".rstrip("/")
         self._spool_folder = spool_folder
         self._upload_grace_seconds = upload_grace_seconds
         spool_folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refu
 from batchscribe.web.health import HealthRoutes
 from batchscribe.web.jobs import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS, LONGEST_WAIT_SECONDS, JobRoutes
 from batchscribe.web.metrics import MetricsRoutes
+from batchscribe.web.notifications import NotificationRoutes
 from batchscribe.web.plain_route import PlainRoute
 from batchscribe.web.speakers import add_speaker_routes
 from batchscribe.web.submissions import SubmissionRoutes
@@ -89,10 +91,12 @@ def create_app(
     upload_stall_seconds: float,
     sync_wait_seconds: float = SYNC_WAIT_SECONDS,
     reads_may_wait: bool = False,
+    notifications: Callable[[bytes], None] | None = None,
 ) -> FastAPI:
     """Return the ASGI application over a service.
 
     ``reads_may_wait`` says that the database is asked over a network, so that even a short question goes to a thread.
+    ``notifications`` takes the messages that SNS posts, where some are expected.
     ``upload_stall_seconds`` is the silence after which an upload is given up, ``sync_wait_seconds`` the longest wait of
     ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released; its
     ``state.metrics`` count from when they are started, or else from the first look at them.
@@ -117,6 +121,7 @@ def create_app(
     _add_download_routes(app, DownloadRoutes(service))
     add_speaker_routes(app, service)
     add_word_list_routes(app, service)
+    _add_notification_route(app, NotificationRoutes(notifications))
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
     _add_metrics_route(app, metrics)
@@ -229,6 +234,24 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         },
         openapi_extra={"parameters": [JOB_NAME_PARAMETER, _RANGE]},
     )(routes.media)
+
+
+def _add_notification_route(app: FastAPI, routes: NotificationRoutes) -> None:
+    """Add what AWS tells us."""
+    body = {"application/json": {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}}
+    app.post(
+        "/aws-notifications",
+        summary="Take a message of Amazon SNS: a job at AWS has ended",
+        response_model=schemas.TakenNotification,
+        responses=problems(
+            {
+                400: "The message is not SNS's own, or of another topic.",
+                404: "No notifications are expected.",
+                413: "The message is larger than any of SNS's.",
+            }
+        ),
+        openapi_extra={"requestBody": {"required": True, "content": body}},
+    )(routes.notify)
 
 
 def _add_health_routes(app: FastAPI, routes: HealthRoutes) -> None:

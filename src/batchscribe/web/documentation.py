@@ -72,25 +72,32 @@ def _seconds(until: str) -> dict[str, Any]:
     }
 
 
+def _text(description: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Describe a form field of text."""
+    return {"type": "string", "description": description, **more}
+
+
 def _truth(description: str) -> dict[str, Any]:
-    return {"type": "string", "enum": ["true", "false"], "default": "false", "description": description}
+    return _text(description, enum=["true", "false"], default="false")
 
 
 #: Form fields that say how to transcribe, as ``domain/option_fields.py`` reads them. Some need an engine that can.
-_OPTIONS: dict[str, Any] = {
-    "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
-    "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30},
-    "channel_identification": _truth("Transcribe each of two channels apart."),
+_OPTIONS: dict[str, dict[str, Any]] = {
     "identify_language": _truth("Find the language, where the engine can."),
-    "identify_multiple_languages": _truth("Find several languages, where the engine can."),
-    "language_options": {"type": "string", "description": "Language codes to choose from, separated by commas."},
-    "vocabulary_name": {"type": "string", "description": "A vocabulary, whose words the engine favours where it can."},
-    "vocabulary_filter_name": {"type": "string", "description": "A vocabulary filter."},
-    "vocabulary_filter_method": {"type": "string", "enum": list(FILTER_METHODS)},
-    "redact_types": {
-        "type": "string",
-        "description": f"What is taken out, separated by commas: {', '.join(sorted(PATTERN_TYPES))}.",
-    },
+    "identify_multiple_languages": _truth("Find the language of every stretch, where the engine can."),
+    "language_options": _text("Language codes to choose from, separated by commas.", examples=["en-US,es-US"]),
+    "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
+    "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30, "description": "How many at most."},
+    "channel_identification": _truth("Transcribe each channel apart: two of them, or what the engine can."),
+    "max_alternatives": {"type": "integer", "minimum": 2, "maximum": 10, "description": "Readings of each stretch."},
+    "vocabulary_name": _text("A vocabulary (at AWS, one of AWS's own), whose words the engine favours where it can."),
+    "vocabulary_filter_name": _text("A vocabulary filter; at AWS, one of AWS's own."),
+    "vocabulary_filter_method": _text("What is done with its words.", enum=list(FILTER_METHODS)),
+    "redact_types": _text(
+        f"What is taken out, separated by commas: {', '.join(sorted(PATTERN_TYPES))}; at AWS all its kinds, or ALL.",
+        examples=["EMAIL,PHONE"],
+    ),
+    "subtitle_formats": _text("Subtitle files that the engine writes, with commas.", examples=["vtt,srt"]),
 }
 
 IDEMPOTENCY_PARAMETER: dict[str, Any] = {
@@ -117,6 +124,11 @@ UPLOAD_BODY: dict[str, Any] = {
                     },
                     "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
                     **_OPTIONS,
+                    "engine": {
+                        "type": "string",
+                        "enum": ["local", "aws"],
+                        "description": "Which engine recognises, where the server has several.",
+                    },
                     "priority": {
                         "type": "string",
                         "enum": [each.value for each in Priority],

@@ -50,6 +50,16 @@ class MetricsRoutes:
         self._audio_seconds = Counter(
             "batchscribe_audio_seconds", f"Seconds of audio of the jobs COMPLETED {_SINCE_START}", registry=registry
         )
+        self._billed_seconds = Counter(
+            "batchscribe_billed_seconds",
+            f"Seconds of audio that a remote engine charges for, of the jobs COMPLETED {_SINCE_START}",
+            registry=registry,
+        )
+        self._cost = Counter(
+            "batchscribe_estimated_cost_usd",
+            f"What remote engines charge by their list price, in US dollars, for the jobs COMPLETED {_SINCE_START}",
+            registry=registry,
+        )
         self._real_time_factor = Histogram(
             "batchscribe_real_time_factor",
             f"Seconds from start to end of a job for each second of its audio, of the jobs COMPLETED {_SINCE_START}",
@@ -85,6 +95,12 @@ class MetricsRoutes:
             "batchscribe_chunks",
             "Chunks of the jobs in progress that are not recognised yet: waiting, or running on a worker.",
             ["state"],
+            registry=registry,
+        )
+        self._remote_jobs = Gauge(
+            "batchscribe_remote_jobs",
+            "Jobs at a remote engine: copying, wanted (waiting for a quota), starting, started, or to be discarded.",
+            ["stage"],
             registry=registry,
         )
         self._workers = Gauge(
@@ -136,6 +152,8 @@ class MetricsRoutes:
             self._failed.labels(code).inc()
         if (waiting := event.data.get("waiting_seconds")) is not None:
             self._waiting.observe(waiting)
+        self._billed_seconds.inc(event.data.get("billed_seconds", 0.0))
+        self._cost.inc(event.data.get("estimated_cost_usd", 0.0))
         audio, processing = event.data.get("audio_seconds"), event.data.get("processing_seconds")
         if audio:
             self._audio_seconds.inc(audio)
@@ -156,6 +174,8 @@ class MetricsRoutes:
         self._chunks.labels("waiting").set(load.waiting_chunks)
         self._chunks.labels("running").set(load.running_chunks)
         self._workers.set(load.workers)
+        for stage, count in load.remote_jobs.items():
+            self._remote_jobs.labels(stage).set(count)
         free_bytes = self._service.monitor.free_bytes()
         if free_bytes is not None:
             if self._free_bytes is None:

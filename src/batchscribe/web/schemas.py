@@ -16,6 +16,7 @@ LanguageCode = Annotated[str, Field(description="BCP-47 language code.", example
 Moment = Annotated[datetime, Field(description="UTC, with its offset.", examples=[_CREATED])]
 MediaUrl = Annotated[str, Field(description="Where the recording is kept.", examples=[_MEDIA_URL])]
 Seconds = Annotated[float, Field(ge=0)]
+Engine = Field(default=None, description="Only of a job at a remote engine: its name.", examples=["aws"])
 Status = Literal["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"]
 
 
@@ -68,6 +69,7 @@ class QueuedJob(BaseModel):
     language_code: LanguageCode
     creation_time: Moment
     message: str = Field(examples=["Job status: QUEUED"])
+    engine: str | None = Engine
 
 
 class RunningJob(BaseModel):
@@ -81,6 +83,7 @@ class RunningJob(BaseModel):
     progress: float = Field(ge=0, le=1, description="The share of the recording that is done.")
     media_duration_seconds: Seconds | None = Field(default=None, description="Absent until it is known.")
     message: str = Field(examples=["Transcription is still in progress. Check again in a few seconds."])
+    engine: str | None = Engine
 
 
 class CompletedJob(BaseModel):
@@ -98,6 +101,9 @@ class CompletedJob(BaseModel):
     media_duration_seconds: Seconds
     s3_url: MediaUrl
     warnings: list[str] | None = Field(default=None, description="What went less than well with the recording.")
+    engine: str | None = Engine
+    billed_seconds: Seconds | None = Field(default=None, description="Only of a job at a remote engine.")
+    estimated_cost_usd: float | None = Field(default=None, description="By the engine's list price, in US dollars.")
 
 
 class FailedJob(BaseModel):
@@ -109,6 +115,7 @@ class FailedJob(BaseModel):
     creation_time: Moment
     failure_reason: str = Field(description="A sentence for people.", examples=["The recording is damaged."])
     failure_code: str = Field(description="A stable code for programs.", examples=["media_damaged"])
+    engine: str | None = Engine
 
 
 JobAnswer = Annotated[QueuedJob | RunningJob | CompletedJob | FailedJob, Field(discriminator="status")]
@@ -232,6 +239,12 @@ class DeletedJob(BaseModel):
 
     job_name: JobName
     message: str = Field(examples=["The transcription job has been deleted."])
+
+
+class TakenNotification(BaseModel):
+    """The confirmation that a message was taken."""
+
+    message: str = Field(examples=["Taken."])
 
 
 class Health(BaseModel):

@@ -15,10 +15,13 @@ APPLICATION_VERSION = "1"
 
 RECORDINGS_QUEUE = "recordings"
 CHUNKS_QUEUE = "chunks"
+#: Recordings on their way to a remote engine; only workers that have one look at it.
+REMOTE_QUEUE = "remote"
 
 #: Names of the workflows, explicit because stored work refers to them.
 TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
+HAND_OVER_WORKFLOW = "hand_over"
 
 
 #: Shortest interval between looks at the chunks' queue: a look costs about two milliseconds of a processor, a worker
@@ -34,6 +37,7 @@ class Concurrency:
 
     recordings: int
     chunks: int
+    hand_overs: int = 8
     #: How many chunks all workers together may run at once; None means as many as they like.
     chunks_of_all: int | None = None
 
@@ -50,7 +54,7 @@ class Dispatcher:
             retry_connection_errors=False,
         )
 
-    def set_queues(self, concurrency: Concurrency, *, polling_seconds: float) -> None:
+    def set_queues(self, concurrency: Concurrency, *, polling_seconds: float, has_remote_engine: bool = False) -> None:
         """Make the queues, or change their settings, which hold for every worker; the last to set them decides."""
         self._client.register_queue(
             RECORDINGS_QUEUE, worker_concurrency=concurrency.recordings, polling_interval_sec=polling_seconds
@@ -62,11 +66,21 @@ class Dispatcher:
             global_concurrency=concurrency.chunks_of_all,
             polling_interval_sec=max(polling_seconds, _CHUNKS_POLLING_SECONDS),
         )
+        if has_remote_engine:
+            self._client.register_queue(
+                REMOTE_QUEUE, worker_concurrency=concurrency.hand_overs, polling_interval_sec=polling_seconds
+            )
 
     def enqueue_recording(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
         """Have a recording transcribed; among equals, smaller ones first. A second call for a job changes nothing."""
         place = chunk_priority(priority_rank, size_bytes >> 20)
         options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=place)
+        self._client.enqueue_in_transaction(connection, options, job_name)
+
+    def enqueue_hand_over(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
+        """Have a recording given to a remote engine; otherwise as :meth:`enqueue_recording`."""
+        place = chunk_priority(priority_rank, size_bytes >> 20)
+        options = _options(REMOTE_QUEUE, HAND_OVER_WORKFLOW, job_name, priority=place)
         self._client.enqueue_in_transaction(connection, options, job_name)
 
     def enqueue_chunk(self, connection: Connection, job_name: str, index: int, *, priority_rank: int) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine as Database
@@ -14,10 +15,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from batchscribe.domain.job import Failure
-from batchscribe.errors import EngineClosed, RecordingFailed, StorageFull, StoreUnavailable
+from batchscribe.errors import EngineClosed, EngineUnavailable, RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
 from batchscribe.workflow.dispatch import Concurrency
 from batchscribe.workflow.pipeline import Pipeline
+from batchscribe.workflow.remote_handover import HandOver
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,15 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 10.0
 PATIENCE_SECONDS = 24 * 3600.0
 #: Errors that say nothing about the recording.
-MACHINE_ERRORS = (OperationalError, InterfaceError, PoolTimeoutError, OSError, StoreUnavailable, StorageFull)
+MACHINE_ERRORS = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeoutError,
+    OSError,
+    StoreUnavailable,
+    StorageFull,
+    EngineUnavailable,
+)
 #: Wait between tries to store that a job failed.
 STORE_FAILURE_SECONDS = 5.0
 #: How often work may be taken up again after its worker died. High, because whatever a recording can kill is a child
@@ -40,6 +50,13 @@ INTERNAL_ERROR = Failure(
 )
 
 
+class _Way(Protocol):
+    """What work belongs to, and what ends a job that cannot be done."""
+
+    def fail(self, job_name: str, failure: Failure) -> None:
+        """End a job FAILED, unless it has ended already."""
+
+
 def launch(
     pipeline: Pipeline,
     database: Database,
@@ -48,11 +65,13 @@ def launch(
     concurrency: Concurrency,
     polling_seconds: float,
     traces_url: str = "",
+    hand_over: HandOver | None = None,
 ) -> None:
     """Begin to run workflows in threads of this process, those that a dead process of this id left behind first.
 
     ``polling_seconds`` is how often the recordings' queue is looked at: half of it is the mean wait of a job on an idle
     server. ``traces_url`` is where a span of each piece of work is sent (OTLP over HTTP); empty for nowhere.
+    Without ``hand_over`` jobs of a remote engine are left to other workers.
     """
     dispatch.quieten_log()
     DBOS(
@@ -77,12 +96,24 @@ def launch(
     def recognise(job_name: str, index: int) -> None:
         _until_done(pipeline, job_name, lambda: pipeline.recognise(job_name, index))
 
+    queues = [dispatch.RECORDINGS_QUEUE, dispatch.CHUNKS_QUEUE]
+    if hand_over is not None:
+
+        @DBOS.workflow(name=dispatch.HAND_OVER_WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
+        def give_to_remote_engine(job_name: str) -> None:
+            _until_done(hand_over, job_name, lambda: hand_over.hand_over(job_name))
+
+        queues.append(dispatch.REMOTE_QUEUE)
     # Before the launch: the durable engine looks for queues then, and again only a second later.
-    pipeline.dispatcher.set_queues(concurrency, polling_seconds=polling_seconds)
+    pipeline.dispatcher.set_queues(
+        concurrency, polling_seconds=polling_seconds, has_remote_engine=hand_over is not None
+    )
+    # By default every queue is looked at that any worker knows, and what is taken from there cannot be done here.
+    DBOS.listen_queues(queues)
     DBOS.launch()
 
 
-def _until_done(pipeline: Pipeline, job_name: str, work: Callable[[], None]) -> None:
+def _until_done(pipeline: _Way, job_name: str, work: Callable[[], None]) -> None:
     """Run the work until it is done, again after a wait where it fails, and at last end the job FAILED.
 
     What is the machine's doing (a database or a store that does not answer, a full disk) is waited out, for up to
@@ -123,7 +154,7 @@ def _pause_before(attempt: int) -> None:
         time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 1))
 
 
-def _has_failed(pipeline: Pipeline, job_name: str, failure: Failure) -> bool:
+def _has_failed(pipeline: _Way, job_name: str, failure: Failure) -> bool:
     """End a job FAILED; False where the database does not take it, for then the job would stay IN_PROGRESS for ever."""
     try:
         pipeline.fail(job_name, failure)
