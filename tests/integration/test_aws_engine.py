@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from object_servers import BUCKET, ObjectServer, moto_server, use_environment
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("aws")
+long = pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="runs with FAULTS=full")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def serve(aws: RunningAws, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(**settings: str) -> Server:
-            asked: dict[str, Any] = aws.settings() | {"aws_poll_seconds": "2", "log_level": "WARNING"} | settings
+            asked: dict[str, Any] = aws.settings() | {"aws_poll_seconds": "1", "log_level": "WARNING"} | settings
             return stack.enter_context(running_server(tmp_path / "data", **asked))
 
         yield start
@@ -172,6 +174,7 @@ def test_what_aws_does_not_take_fails_with_its_sentence(
     eventually(lambda: not aws.keys("audio/"))
 
 
+@long
 def test_throttling_fails_no_job(serve: Callable[..., Server], aws: RunningAws, clips: list[Clip]) -> None:
     """Each call is refused twice, as AWS refuses and as its servers break: every job in another order."""
     errors = (
@@ -195,7 +198,7 @@ def test_throttling_fails_no_job(serve: Callable[..., Server], aws: RunningAws, 
     assert sorted(aws.fake.begun) == sorted(names)
 
 
-@pytest.mark.parametrize("events", [0, 3])
+@pytest.mark.parametrize("events", [pytest.param(0, marks=long), 3])
 def test_lost_and_doubled_events_change_nothing(
     serve: Callable[..., Server], aws: RunningAws, clips: list[Clip], events: int
 ) -> None:
@@ -227,6 +230,7 @@ def test_a_start_whose_answer_was_lost_starts_one_job(
     assert aws.fake.count()["StartTranscriptionJob"] == 2
 
 
+@long
 def test_a_worker_that_is_killed_again_and_again_starts_each_job_once(
     serve: Callable[..., Server], aws: RunningAws, clips: list[Clip]
 ) -> None:
