@@ -14,6 +14,7 @@ BatchScribeError
 │   ├── StorageFull                 storage_full
 │   ├── QueueFull                   queue_full
 │   ├── IdempotencyConflict         idempotency_conflict
+│   ├── AddressNotAllowed           address_not_allowed
 │   └── ServiceUnavailable          service_unavailable
 │       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
@@ -27,6 +28,7 @@ BatchScribeError
 │   ├── MediaMissing                media_missing
 │   ├── EngineCrashed               engine_crashed
 │   └── Cancelled                   cancelled
+├── ReceiverUnreachable         receiver_unreachable: a host that a caller named does not answer
 ├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
     ├── SandboxUnavailable          sandbox_unavailable
@@ -128,6 +130,12 @@ class IdempotencyConflict(RequestRefused):
     code = "idempotency_conflict"
 
 
+class AddressNotAllowed(RequestRefused):
+    """An address that a caller named and that the server does not connect to."""
+
+    code = "address_not_allowed"
+
+
 class ServiceUnavailable(RequestRefused):
     """The database or the store does not answer at present."""
 
@@ -204,6 +212,13 @@ class Cancelled(RecordingFailed):
     """The job was cancelled by request."""
 
     code = "cancelled"
+
+
+class ReceiverUnreachable(BatchScribeError):
+    """A host that a caller named does not answer, or not as it must."""
+
+    code = "receiver_unreachable"
+    retryable = True
 
 
 class EngineClosed(BatchScribeError):

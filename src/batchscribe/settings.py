@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchscribe.errors import ConfigurationError
@@ -76,6 +77,10 @@ class Settings(BaseSettings):
     scripted_real_time_factor: float = Field(
         default=0.0, ge=0, description="Seconds that the scripted engine takes for each second of audio."
     )
+    egress_allow: str = Field(
+        default="", description="Private networks that webhooks and media addresses may lead to, with commas."
+    )
+    egress_ports: str = Field(default="443", description="Ports of public hosts that may be connected to, with commas.")
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
@@ -83,6 +88,20 @@ class Settings(BaseSettings):
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        for each in filter(None, (part.strip() for part in value.split(","))):
+            ip_network(each)
+        return value
+
+    @field_validator("egress_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        if not all(0 < int(each) < 65536 for each in value.split(",")):
+            raise ValueError("a port is from 1 to 65535")
+        return value
 
     @property
     def sqlite_path(self) -> Path:

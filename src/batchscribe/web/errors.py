@@ -40,6 +40,7 @@ STATUSES: dict[str, HTTPStatus] = {
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "idempotency_conflict": HTTPStatus.CONFLICT,
+    "address_not_allowed": HTTPStatus.BAD_REQUEST,
 }
 
 
