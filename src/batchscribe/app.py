@@ -29,6 +29,8 @@ from batchscribe.parts import (
     build_store,
     check_database,
     check_sandbox,
+    egress_rules,
+    server_key,
     upgrade_database,
 )
 from batchscribe.processes import die_with_parent
@@ -112,6 +114,7 @@ def run_worker(settings: Settings) -> None:
 
 def _start_worker(settings: Settings) -> Callable[[], None]:
     """Start every part of a worker; return what hands its work back."""
+    from batchscribe.webhooks.sender import WebhookSender
     from batchscribe.workflow.dispatch import Dispatcher
     from batchscribe.workflow.housekeeping import Housekeeper
     from batchscribe.workflow.in_flight import InFlight
@@ -133,6 +136,10 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     heartbeat.start()
     in_flight.start()
     is_in_charge = takeover.is_janitor if settings.is_scale_out else lambda: True
+    key = server_key(settings)
+    if key is not None:
+        _allow_many_connections()
+        WebhookSender(database, server_key=key, rules=egress_rules(settings)).start()
     Housekeeper(database, store, dispatcher, is_in_charge=is_in_charge).start()
     launch(
         Pipeline(

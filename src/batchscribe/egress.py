@@ -2,8 +2,8 @@
 
 A host's name is resolved here, each address it has is judged by :func:`is_public`, and the connection is made to the
 judged address itself: whatever the name resolves to a moment later, however the address was spelled, and wherever a
-redirect leads, nothing else is ever reached. There is no proxy of the environment, no cookie, no ``.netrc``, no redirect
-and no decompression.
+redirect leads, nothing else is ever reached. There is no proxy of the environment, no cookie, no ``.netrc``, no
+redirect and no decompression.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ BatchScribeError
 │   ├── QueueFull                   queue_full
 │   ├── IdempotencyConflict         idempotency_conflict
 │   ├── AddressNotAllowed           address_not_allowed
+│   ├── WebhookNotFound             webhook_not_found
+│   ├── WebhooksNotSetUp            webhooks_not_set_up
 │   └── ServiceUnavailable          service_unavailable
 │       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
@@ -134,6 +136,18 @@ class AddressNotAllowed(RequestRefused):
     """An address that a caller named and that the server does not connect to."""
 
     code = "address_not_allowed"
+
+
+class WebhookNotFound(RequestRefused):
+    """No webhook endpoint, or no delivery, has this identifier."""
+
+    code = "webhook_not_found"
+
+
+class WebhooksNotSetUp(RequestRefused):
+    """The server has no key to sign webhooks with."""
+
+    code = "webhooks_not_set_up"
 
 
 class ServiceUnavailable(RequestRefused):

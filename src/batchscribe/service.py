@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -14,13 +14,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs
 from batchscribe.database.connection import reading, writing
-from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.media import MediaFormat, choose_format, extension_of
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
 from batchscribe.domain.transcript import Transcript
+from batchscribe.egress import EgressRules
 from batchscribe.errors import (
     Cancelled,
     IdempotencyConflict,
@@ -36,6 +36,7 @@ from batchscribe.errors import (
     UnsupportedMediaFormat,
 )
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
 
 #: What a job name may look like; anything else is no job's name.
@@ -58,6 +59,7 @@ class TranscriptionService:
         dispatcher: Dispatcher,
         capabilities: Capabilities,
         terms: Terms | None = None,
+        webhooks: WebhookService | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
@@ -67,6 +69,8 @@ class TranscriptionService:
         self._dispatcher = dispatcher
         self._capabilities = capabilities
         self._terms = terms or Terms()
+        #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
+        self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -79,6 +83,7 @@ class TranscriptionService:
     def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
+        For its webhook AddressNotAllowed or WebhooksNotSetUp is raised.
         ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
         the form's other fields.
         """
@@ -87,6 +92,8 @@ class TranscriptionService:
         code = submission.options.language_code
         if code not in self._capabilities.language_codes:
             raise UnsupportedLanguage(f"The engine cannot recognise the language {code}.")
+        if submission.webhook is not None:
+            self.webhooks.check(submission.webhook)
         return submission
 
     def begin_upload(self) -> Upload:
@@ -145,6 +152,7 @@ class TranscriptionService:
             media_url=f"s3://{self._store.bucket}/{key}",
             upload_seconds=upload_seconds,
             created_at=now,
+            webhook=submission.webhook,
         )
         try:
             with self._database.begin() as connection:
@@ -232,16 +240,6 @@ class TranscriptionService:
             return job, self._store.open(job.media_key)
         except MediaMissing as error:
             raise MediaNotFound("The recording is no longer kept.") from error
-
-    def latest_event_id(self) -> int:
-        """Return the id of the last event."""
-        with reading(self._database) as connection:
-            return jobs.latest_event_id(connection)
-
-    def events_after(self, event_id: int) -> Sequence[JobEvent]:
-        """Return the events after this id, in order."""
-        with reading(self._database) as connection:
-            return jobs.events_after(connection, event_id)
 
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
         """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchscribe.errors import ConfigurationError
 
 PREFIX = "BATCHSCRIBE_"
+#: Of the key that secrets are made of.
+LEAST_KEY_CHARACTERS = 32
 
 
 class EngineName(Enum):
@@ -77,6 +79,9 @@ class Settings(BaseSettings):
     scripted_real_time_factor: float = Field(
         default=0.0, ge=0, description="Seconds that the scripted engine takes for each second of audio."
     )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""), description="What webhooks' secrets are made of; over SQLite made at the first start."
+    )
     egress_allow: str = Field(
         default="", description="Private networks that webhooks and media addresses may lead to, with commas."
     )
@@ -88,6 +93,13 @@ class Settings(BaseSettings):
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret_key(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < LEAST_KEY_CHARACTERS:
+            raise ValueError(f"it must have at least {LEAST_KEY_CHARACTERS} characters, best made by chance")
+        return value
 
     @field_validator("egress_allow")
     @classmethod
@@ -148,6 +160,7 @@ class Settings(BaseSettings):
 def to_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables that :func:`load` reads back the same."""
     values = settings.model_dump(mode="json", exclude_none=True)
+    values["secret_key"] = settings.secret_key.get_secret_value()
     return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
@@ -158,4 +171,6 @@ def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, c
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name} is {first.get('input')!r}: {first['msg'].lower()}.") from error
+        # A key is not shown, not even one that cannot be.
+        value = "not usable" if name.endswith("_KEY") else repr(first.get("input"))
+        raise ConfigurationError(f"{name} is {value}: {first['msg'].lower()}.") from error

@@ -82,7 +82,7 @@ class Works:
 
     def event_types(self, job_name: str) -> list[str]:
         """Return the types of a job's events."""
-        return [each.type for each in self.service.events_after(0) if each.job_name == job_name]
+        return [each.type for each in self.service.monitor.events_after(0) if each.job_name == job_name]
 
     def files(self) -> list[str]:
         """Return every file in the media store, from its folder."""

@@ -220,7 +220,7 @@ class JobStates(RuleBasedStateMachine):
     def events_tell_the_way(self) -> None:
         """One event a transition, in order, and the deletion last."""
         told: dict[str, list[str]] = {}
-        for each in self.service.events_after(0):
+        for each in self.service.monitor.events_after(0):
             told.setdefault(each.job_name, []).append(each.type)
         assert told.keys() == self.recordings.keys()
         for name, types in told.items():

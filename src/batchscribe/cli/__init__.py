@@ -15,6 +15,7 @@ from batchscribe.cli.jobs import jobs
 from batchscribe.cli.models import models
 from batchscribe.cli.server import api, database, serve, worker
 from batchscribe.cli.transcribe import transcribe
+from batchscribe.cli.webhooks import webhooks
 from batchscribe.errors import BatchScribeError, ConfigurationError
 
 
@@ -35,7 +36,7 @@ def commands() -> None:
     """Transcribe recordings: run the server, or be its client."""
 
 
-for _command in (serve, api, worker, transcribe, jobs, models, database, doctor):
+for _command in (serve, api, worker, transcribe, jobs, webhooks, models, database, doctor):
     commands.add_command(_command)
 
 

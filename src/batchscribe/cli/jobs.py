@@ -7,8 +7,6 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,9 @@ import click
 
 from batchscribe.cli.options import (
     EXIT_INTERRUPTED,
+    connected,
     format_option,
     json_option,
-    no_server_sentence,
     url_option,
     with_options,
 )
@@ -26,7 +24,7 @@ from batchscribe.domain.job import JobStatus
 from batchscribe.errors import BatchScribeError
 
 if TYPE_CHECKING:
-    from batchscribe.client import Client, Job
+    from batchscribe.client import Job
 
 _names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 
@@ -57,7 +55,7 @@ def jobs() -> None:
 def list_jobs(status: str | None, limit: int, as_json: bool, url: str | None) -> None:
     """List jobs, latest first: name, status, language, creation time, progress, why it failed."""
     wanted = JobStatus(status) if status else None
-    with _connected(url) as client:
+    with connected(url) as client:
         found = tuple(itertools.islice(client.list(wanted, page_jobs=min(limit, 100)), limit))
     if as_json:
         click.echo(json.dumps([job_json(job) for job in found], indent=2, ensure_ascii=False))
@@ -73,7 +71,7 @@ def list_jobs(status: str | None, limit: int, as_json: bool, url: str | None) ->
 @with_options(json_option, url_option)
 def show(name: str, as_json: bool, url: str | None) -> None:
     """Show everything about one job, with its transcript."""
-    with _connected(url) as client:
+    with connected(url) as client:
         shown = job_json(client.get(name))
     if as_json:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -93,7 +91,7 @@ def show(name: str, as_json: bool, url: str | None) -> None:
 @with_options(format_option, url_option)
 def transcript(name: str, export_format: str, url: str | None) -> None:
     """Print the transcript of a COMPLETED job."""
-    with _connected(url) as client:
+    with connected(url) as client:
         text = client.transcript(name, export_format)
     click.echo(text, nl=not text.endswith("\n"))
 
@@ -138,7 +136,7 @@ def watch(names: tuple[str, ...], url: str | None) -> None:
 @url_option
 def cancel(names: tuple[str, ...], url: str | None) -> None:
     """Cancel jobs that have not ended. They become FAILED, "Cancelled by request."."""
-    with _connected(url) as client:
+    with connected(url) as client:
         for name in names:
             client.cancel(name)
             click.echo(f"{name}: cancelled", err=True)
@@ -152,7 +150,7 @@ def delete(names: tuple[str, ...], yes: bool, url: str | None) -> None:
     if not yes:
         what = names[0] if len(names) == 1 else f"{len(names)} jobs"
         click.confirm(f"Delete {what} with recording and transcript?", abort=True, err=True)
-    with _connected(url) as client:
+    with connected(url) as client:
         for name in names:
             client.delete(name)
             click.echo(f"{name}: deleted", err=True)
@@ -192,15 +190,3 @@ def _print_table(found: tuple[Job, ...]) -> None:
     for job in found:
         table.add_row(*(Text(cell) for cell in _cells(job)))
     Console().print(table if found else "No jobs.")
-
-
-@contextmanager
-def _connected(url: str | None) -> Iterator[Client]:
-    """Connect to the server; where none answers, say what can be done."""
-    from batchscribe.client import Client, ServerUnreachable
-
-    with Client(url) as client:
-        try:
-            yield client
-        except ServerUnreachable as error:
-            raise ServerUnreachable(no_server_sentence(error)) from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import httpx2
 
@@ -111,6 +111,17 @@ class AsyncClient:
             for job in page.jobs:
                 yield job
             last = page
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Ask any route that answers with JSON, sending ``body`` as JSON, and return the answer."""
+        return await self._run(steps.calling(method, path, params=params, body=body))
 
     async def close(self) -> None:
         """Close the connection."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import httpx2
 
@@ -111,6 +111,17 @@ class Client:
                 return
             yield from page.jobs
             last = page
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Ask any route that answers with JSON, sending ``body`` as JSON, and return the answer."""
+        return self._run(steps.calling(method, path, params=params, body=body))
 
     def close(self) -> None:
         """Close the connection."""

@@ -56,6 +56,8 @@ def request_settings(ask: Ask) -> dict[str, Any]:
     }
     if ask.file is not None:
         settings |= {"files": {"file": ask.file}, "data": ask.form}
+    if ask.body is not None:
+        settings["json"] = ask.body
     return settings
 
 

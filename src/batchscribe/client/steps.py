@@ -51,6 +51,8 @@ class Ask:
     #: The recording to send with its file name, and the form's other fields.
     file: tuple[str, IO[bytes]] | None = None
     form: Mapping[str, str] | None = None
+    #: What is sent as JSON.
+    body: Mapping[str, Any] | None = None
     #: How long to pause before asking.
     pause_seconds: float = 0.0
     #: How long the server may keep silent.
@@ -132,6 +134,13 @@ def exporting(name: str, *, export_format: str) -> Steps[str]:
     check(answer)
     # Every export is UTF-8, said or not.
     return answer.content.decode("utf-8")
+
+
+def calling(
+    method: str, path: str, *, params: Mapping[str, str] | None, body: Mapping[str, Any] | None
+) -> Steps[dict[str, Any]]:
+    """Ask any route of JSON."""
+    return checked_json((yield Ask(method=method, path=path, params=params or {}, body=body)))
 
 
 def telling(method: str, path: str) -> Steps[None]:

@@ -12,14 +12,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
+from batchscribe.database import webhooks
 from batchscribe.database.schema import chunks, events, jobs, transcripts
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import Priority
 from batchscribe.domain.transcript import Transcript
+from batchscribe.domain.webhooks import PayloadFormat, Subscription
 from batchscribe.errors import InvalidRequest
-from batchscribe.wire import transcript_from_json, transcript_to_json
+from batchscribe.wire import listed_to_json, transcript_from_json, transcript_to_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 _JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
@@ -64,9 +66,11 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
             chunk_seconds=job.chunk_seconds,
             delete_after_seconds=job.delete_after_seconds,
             delete_media_after_seconds=job.delete_media_after_seconds,
+            owner=job.owner,
+            webhook=None if job.webhook is None else {**asdict(job.webhook), "payload": job.webhook.payload.value},
         )
     )
-    _add_event(connection, job.name, TRANSITIONS[None, job.status], job.created_at)
+    _add_event(connection, job, TRANSITIONS[None, job.status], job.created_at)
 
 
 def find_job(connection: Connection, job_name: str, *, with_text: bool = False) -> TranscriptionJob | None:
@@ -115,7 +119,7 @@ def move_job(
             job = _job(changed, None)
             if to.is_final:
                 _set_deletion(connection, job, at)
-            _add_event(connection, job_name, TRANSITIONS[before, after], at, _facts(job, at))
+            _add_event(connection, job, TRANSITIONS[before, after], at)
             return True
     return False
 
@@ -153,9 +157,9 @@ def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetim
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
     for table in (chunks, transcripts):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
-    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(jobs.c.name)).scalars().all()
-    for job_name in deleted:
-        _add_event(connection, job_name, DELETED_EVENT, at)
+    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*_JOB_COLUMNS)).all()
+    for row in deleted:
+        _add_event(connection, _job(row, None), DELETED_EVENT, at)
     return len(deleted)
 
 
@@ -183,10 +187,18 @@ def events_after(connection: Connection, event_id: int) -> list[JobEvent]:
     return [JobEvent(id=row.id, job_name=row.job_name, type=row.type, data=row.data or {}) for row in rows]
 
 
-def _add_event(
-    connection: Connection, job_name: str, event_type: str, at: datetime, data: dict[str, Any] | None = None
-) -> None:
-    connection.execute(insert(events).values(job_name=job_name, type=event_type, data=data, created_at=at))
+def _add_event(connection: Connection, job: TranscriptionJob, event_type: str, at: datetime) -> None:
+    """Write an event, and who is to be told of it. ``job`` is as the transition has left it."""
+    data = None if event_type == DELETED_EVENT else _facts(job, at)
+    connection.execute(
+        insert(events).values(job_name=job.name, type=event_type, data=data, owner=job.owner, created_at=at)
+    )
+    told = listed_to_json(job)
+    if job.media_duration is not None:
+        told["media_duration_seconds"] = round(job.media_duration, 2)
+    if job.failure is not None:
+        told["failure_code"] = job.failure.code
+    webhooks.schedule(connection, event_type, told, owner=job.owner, webhook=job.webhook, at=at)
 
 
 def _facts(job: TranscriptionJob, at: datetime) -> dict[str, Any] | None:
@@ -235,7 +247,13 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         failure=failure,
         text=text,
         warnings=tuple(row.warnings or ()),
+        owner=row.owner,
+        webhook=None if row.webhook is None else _subscription(row.webhook),
     )
+
+
+def _subscription(data: Mapping[str, Any]) -> Subscription:
+    return Subscription(url=data["url"], events=tuple(data["events"]), payload=PayloadFormat(data["payload"]))
 
 
 def _make_token(job: TranscriptionJob) -> str:

@@ -6,11 +6,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import Priority
+
+if TYPE_CHECKING:
+    from batchscribe.domain.webhooks import Subscription
 
 
 class JobStatus(Enum):
@@ -85,6 +89,10 @@ class TranscriptionJob:
     text: str | None = None
     #: What went less than well with the recording itself, in sentences.
     warnings: tuple[str, ...] = ()
+    #: The id of the key that it was submitted with; empty where none was.
+    owner: str = ""
+    #: The job's own webhook.
+    webhook: Subscription | None = None
 
     @property
     def progress(self) -> float:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.errors import InvalidRequest
 
+if TYPE_CHECKING:
+    from batchscribe.domain.webhooks import Subscription
+
 #: The fields of a submission's form that mean something, beside the recording.
-FIELDS = ("language_code", "priority", "delete_after_seconds", "delete_media_after_seconds")
+FIELDS = (
+    "language_code",
+    "priority",
+    "delete_after_seconds",
+    "delete_media_after_seconds",
+    "webhook_url",
+    "webhook_events",
+    "webhook_payload",
+)
 
 #: The longest time that anything can be asked to be kept: ten years.
 LONGEST_SECONDS = 10 * 366 * 86400
@@ -41,6 +53,8 @@ class Submission:
     delete_after_seconds: int | None = None
     #: Seconds from the job's end until its recording is deleted; None means the server's default.
     delete_media_after_seconds: int | None = None
+    #: Who is told of the job's events. Not part of the text that fingerprints are made of where there is none.
+    webhook: Subscription | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +94,17 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
         priority=priority,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),
+        webhook=_webhook(fields),
     )
+
+
+def _webhook(fields: Mapping[str, str]) -> Subscription | None:
+    from batchscribe.domain.webhooks import read_subscription
+
+    if not fields.get("webhook_url", "").strip():
+        return None
+    events = tuple(fields.get("webhook_events", "").split(","))
+    return read_subscription(fields["webhook_url"], events, fields.get("webhook_payload", ""))
 
 
 def _seconds(fields: Mapping[str, str], name: str) -> int | None:

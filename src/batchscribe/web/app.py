@@ -27,12 +27,15 @@ from batchscribe.web.downloads import DEFAULT_FORMAT, DownloadRoutes
 from batchscribe.web.envelope import Envelope
 from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refusal
 from batchscribe.web.health import HealthRoutes
-from batchscribe.web.jobs import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS, LONGEST_WAIT_SECONDS, JobRoutes
+from batchscribe.web.jobs import LONGEST_WAIT_SECONDS, JobRoutes
 from batchscribe.web.metrics import MetricsRoutes
+from batchscribe.web.pages import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS
 from batchscribe.web.plain_route import PlainRoute
 from batchscribe.web.submissions import SubmissionRoutes
 from batchscribe.web.uploads import UploadLimits
 from batchscribe.web.waiting import JobWatch
+from batchscribe.web.webhook_paths import add_webhook_routes
+from batchscribe.web.webhooks import WebhookRoutes
 
 if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
@@ -72,7 +75,7 @@ _NO_JOB = "No job has this name."
 _BAD_UPLOAD = "The form has no recording, an unsupported format or an unsupported language, or cannot be read."
 _UPLOAD_PROBLEMS = {
     400: _BAD_UPLOAD,
-    409: "The idempotency key was used for another recording or other fields.",
+    409: "The idempotency key was used for something else; or the server has no key to sign webhooks with.",
     413: "The recording is larger than the limit.",
     429: "So many jobs wait that one more is not accepted. Try again later.",
     507: "There is too little free space to take in a recording.",
@@ -112,6 +115,7 @@ def create_app(
     _add_job_routes(app, JobRoutes(service, watch))
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
     _add_download_routes(app, DownloadRoutes(service))
+    add_webhook_routes(app, WebhookRoutes(service))
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
     _add_metrics_route(app, metrics)

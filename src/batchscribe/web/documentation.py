@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from batchscribe.domain.submission import LONGEST_SECONDS, Priority
+from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadFormat
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, LONGEST_KEY
@@ -100,6 +101,13 @@ UPLOAD_BODY: dict[str, Any] = {
                     },
                     "delete_after_seconds": _seconds("until the job is deleted with all it has"),
                     "delete_media_after_seconds": _seconds("until the recording is deleted"),
+                    "webhook_url": {"type": "string", "description": "Is told of the job's end, by a signed POST."},
+                    "webhook_events": {
+                        "type": "string",
+                        "default": ",".join(DEFAULT_EVENTS),
+                        "description": f"Of which events, with commas: {', '.join(EVENT_TYPES)}.",
+                    },
+                    "webhook_payload": {"type": "string", "enum": [each.value for each in PayloadFormat]},
                 },
             }
         }

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
 from batchscribe.errors import InvalidRequest
+from batchscribe.web.pages import read_max_results
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
 from batchscribe.wire import job_to_json, page_to_json
 
@@ -18,13 +19,9 @@ if TYPE_CHECKING:
     from batchscribe.domain.job import TranscriptionJob
     from batchscribe.service import TranscriptionService
 
-DEFAULT_MAX_RESULTS = 20
-HIGHEST_MAX_RESULTS = 100
-
 #: The longest wait that a client may ask for.
 LONGEST_WAIT_SECONDS = 60.0
 
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,100}")
 _DECIMAL_NUMBER = re.compile(r"[0-9]{1,100}(\.[0-9]{1,100})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -47,7 +44,7 @@ class JobRoutes:
         """Answer with one page of jobs, latest first."""
         query = request.query_params
         status_filter = query.get("status") or None
-        max_results = _max_results(query.get("max_results"))
+        max_results = read_max_results(query.get("max_results"))
         page = await run_in_threadpool(
             self._service.list,
             status=_status(status_filter),
@@ -80,15 +77,6 @@ def _wait_seconds(request: Request) -> float:
     if not _DECIMAL_NUMBER.fullmatch(value) or float(value) > LONGEST_WAIT_SECONDS:
         raise InvalidRequest(f"Invalid wait. Must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS:g}")
     return float(value)
-
-
-def _max_results(value: str | None) -> int:
-    """Return the size of a page; more than the highest is taken as the highest. Raises InvalidRequest."""
-    if value is None:
-        return DEFAULT_MAX_RESULTS
-    if not _WHOLE_NUMBER.fullmatch(value) or int(value) < 1:
-        raise InvalidRequest("Invalid max_results. Must be a whole number of at least 1")
-    return min(int(value), HIGHEST_MAX_RESULTS)
 
 
 def _status(value: str | None) -> JobStatus | None:

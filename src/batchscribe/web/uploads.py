@@ -141,7 +141,7 @@ def _idempotency_key(request: Request) -> str | None:
 
 def _idempotency(key: str, digest: hashlib._Hash, submission: Submission) -> Idempotency:
     """Return the key with a fingerprint of the recording and of everything that was asked for."""
-    fingerprint = hashlib.sha256(f"{digest.hexdigest()} {submission!r}".encode())
+    fingerprint = hashlib.sha256(f"{digest.hexdigest()} {submission!r}{submission.webhook or ''}".encode())
     return Idempotency(key=key, fingerprint=fingerprint.hexdigest())
 
 

@@ -1,0 +1,45 @@
+"""JSON that a client sends: bounded, checked, and an object."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from starlette.requests import Request
+
+from batchscribe.errors import InvalidRequest
+
+MAX_BODY_BYTES = 64 << 10
+
+#: What PostgreSQL cannot keep in a text: NUL and halves of characters.
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+async def json_body(request: Request, *, fields: dict[str, type]) -> dict[str, Any]:
+    """Return those fields of an object that are there, each of its type; others are ignored. Raises InvalidRequest.
+
+    A field may be ``str`` or ``list``, which then holds strings. No body at all is an empty object.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequest("Content-Encoding is not supported: send the body as it is.")
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MAX_BODY_BYTES:
+            raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    try:
+        data = json.loads(content.decode("utf-8")) if content else {}
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not JSON in UTF-8.") from None
+    if not isinstance(data, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    found = {name: data[name] for name in fields if data.get(name) is not None}
+    for name, value in found.items():
+        texts = value if isinstance(value, list) else [value]
+        if not isinstance(value, fields[name]) or not all(isinstance(each, str) for each in texts):
+            kind = "a list of strings" if fields[name] is list else "a string"
+            raise InvalidRequest(f"Invalid {name}. Must be {kind}")
+        if any(_UNKEEPABLE.search(each) for each in texts):
+            raise InvalidRequest(f"Invalid {name}. It has characters that no text has")
+    return found
