@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
@@ -37,6 +37,9 @@ from batchscribe.processes import die_with_parent
 from batchscribe.settings import Settings
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
+
+if TYPE_CHECKING:
+    from batchscribe.service import TranscriptionService
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ def run_api(settings: Settings) -> None:
 
     from batchscribe.web.app import create_app
     from batchscribe.web.front import uvicorn_config
+    from batchscribe.web.gate import Access
 
     _follow_supervisor(settings)
     # uvicorn, having served, sends itself the signal that ended it: that must not be the end before the log is written.
@@ -85,12 +89,28 @@ def run_api(settings: Settings) -> None:
         max_upload_bytes=settings.max_upload_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
         reads_may_wait=settings.is_scale_out,
+        access=Access.at(settings.host, is_open=settings.open),
     )
+    _warn_of_openness(settings, service)
     # A database that is gone in this moment only delays the counting.
     with suppress(ServiceUnavailable):
         app.state.metrics.start()
     logger.info("listening on http://%s:%s", settings.host, settings.port)
     uvicorn.Server(uvicorn_config(app, host=settings.host, port=settings.port)).run()
+
+
+def _warn_of_openness(settings: Settings, service: TranscriptionService) -> None:
+    """Say where whoever reaches the port is served, or nobody is."""
+    if settings.open:
+        logger.warning("BATCHSCRIBE_OPEN: whoever reaches port %s may do everything, without a key", settings.port)
+        return
+    from batchscribe.web.gate import is_loopback
+
+    with suppress(ServiceUnavailable):
+        if not is_loopback(settings.host) and not service.ring.has_keys():
+            logger.warning(
+                "nobody is served yet: make an API key with `batchscribe keys create NAME`, or set BATCHSCRIBE_OPEN"
+            )
 
 
 def run_worker(settings: Settings) -> None:

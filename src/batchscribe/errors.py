@@ -15,6 +15,7 @@ BatchScribeError
 │   ├── QueueFull                   queue_full
 │   ├── IdempotencyConflict         idempotency_conflict
 │   ├── AddressNotAllowed           address_not_allowed
+│   ├── QuotaUsedUp                 quota_used_up
 │   ├── WebhookNotFound             webhook_not_found
 │   ├── WebhooksNotSetUp            webhooks_not_set_up
 │   └── ServiceUnavailable          service_unavailable
@@ -32,6 +33,7 @@ BatchScribeError
 │   └── Cancelled                   cancelled
 ├── ReceiverUnreachable         receiver_unreachable: a host that a caller named does not answer
 ├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
+├── KeyUnknown                  key_unknown: a command names an API key that is not there
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
     ├── SandboxUnavailable          sandbox_unavailable
     └── ModelUnavailable            model_unavailable
@@ -138,6 +140,13 @@ class AddressNotAllowed(RequestRefused):
     code = "address_not_allowed"
 
 
+class QuotaUsedUp(RequestRefused):
+    """The key's share of jobs or of audio is used up."""
+
+    code = "quota_used_up"
+    retryable = True
+
+
 class WebhookNotFound(RequestRefused):
     """No webhook endpoint, or no delivery, has this identifier."""
 
@@ -240,6 +249,12 @@ class EngineClosed(BatchScribeError):
 
     code = "engine_closed"
     retryable = True
+
+
+class KeyUnknown(BatchScribeError):
+    """No API key has this id, or it was revoked."""
+
+    code = "key_unknown"
 
 
 class ConfigurationError(BatchScribeError):

@@ -15,10 +15,11 @@ from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs
 from batchscribe.database.connection import reading, writing
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
-from batchscribe.domain.media import MediaFormat, choose_format, extension_of
+from batchscribe.domain.keys import ApiKey
+from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
-from batchscribe.domain.submission import Idempotency, Submission, Terms, read_submission
+from batchscribe.domain.submission import Idempotency, Submission, Terms, first_given, read_submission
 from batchscribe.domain.transcript import Transcript
 from batchscribe.egress import EgressRules
 from batchscribe.errors import (
@@ -30,11 +31,13 @@ from batchscribe.errors import (
     MediaMissing,
     MediaNotFound,
     QueueFull,
+    QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
     UnsupportedLanguage,
-    UnsupportedMediaFormat,
 )
+from batchscribe.key_ring import KeyRing, check_quotas
+from batchscribe.live import LiveReader
 from batchscribe.monitor import Monitor, Readiness
 from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
@@ -71,6 +74,10 @@ class TranscriptionService:
         self._terms = terms or Terms()
         #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
         self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
+        #: The API keys.
+        self.ring = KeyRing(database)
+        #: For those who follow jobs while they run.
+        self.live = LiveReader(database)
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -87,7 +94,7 @@ class TranscriptionService:
         ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
         the form's other fields.
         """
-        self._choose_format(file_name, head)
+        checked_format(file_name, head)
         submission = read_submission(fields)
         code = submission.options.language_code
         if code not in self._capabilities.language_codes:
@@ -96,8 +103,10 @@ class TranscriptionService:
             self.webhooks.check(submission.webhook)
         return submission
 
-    def begin_upload(self) -> Upload:
-        """Start taking in a recording. Raises StorageFull, QueueFull, ServiceUnavailable."""
+    def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
+        """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
+        if key is not None:
+            self.ring.check_quotas(key)
         if self.monitor.is_queue_full():
             raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
         with _store_errors_are_said():
@@ -116,25 +125,26 @@ class TranscriptionService:
         submission: Submission,
         upload_seconds: float,
         idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
     ) -> TranscriptionJob:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; IdempotencyConflict; ServiceUnavailable when the store or the database does not
-        take it (nothing is kept then).
+        Raises UnsupportedMediaFormat; IdempotencyConflict; QuotaUsedUp for a key; ServiceUnavailable when the store or
+        the database does not take it. Nothing is kept then.
         """
-        media_format = self._choose_format(file_name, head)
+        media_format = checked_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
         now = datetime.now(UTC)
         name = new_job_name()
-        key = media_key(name, media_format.value, now)
+        media = media_key(name, media_format.value, now)
         try:
             with _store_errors_are_said():
-                size_bytes = upload.commit(key)
+                size_bytes = upload.commit(media)
         except ServiceUnavailable:
             # It may have its name already, but perhaps not on disk.
-            self._forget_recording(key)
+            self._forget_recording(media)
             raise
         job = TranscriptionJob(
             name=name,
@@ -142,29 +152,35 @@ class TranscriptionService:
             options=submission.options,
             priority=submission.priority,
             chunk_seconds=self._terms.chunk_seconds,
-            delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
-            delete_media_after_seconds=_first_given(
+            delete_after_seconds=first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
+            delete_media_after_seconds=first_given(
                 submission.delete_media_after_seconds, self._terms.delete_media_after_seconds
             ),
-            media_key=key,
+            media_key=media,
             media_format=media_format,
             media_size_bytes=size_bytes,
-            media_url=f"s3://{self._store.bucket}/{key}",
+            media_url=f"s3://{self._store.bucket}/{media}",
             upload_seconds=upload_seconds,
             created_at=now,
             webhook=submission.webhook,
+            owner="" if key is None else key.id,
         )
         try:
             with self._database.begin() as connection:
                 jobs.add_job(connection, job)
+                if key is not None:
+                    check_quotas(connection, key, is_counted=True)
                 if idempotency is not None:
                     idempotency_keys.remember(connection, idempotency, name, at=now)
                 self._dispatcher.enqueue_recording(
                     connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes
                 )
+        except QuotaUsedUp:
+            self._forget_recording(media)
+            raise
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
-            self._forget_recording(key)
+            self._forget_recording(media)
             if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
             return earlier
@@ -173,28 +189,35 @@ class TranscriptionService:
             if not self._is_stored(name):
                 # Where the connection broke it may be happening yet: then the recording stays until housekeeping looks.
                 if not (isinstance(error, DBAPIError) and error.connection_invalidated):
-                    self._forget_recording(key)
+                    self._forget_recording(media)
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
         return job
 
-    def get(self, job_name: str) -> TranscriptionJob:
-        """Return a job, with its text when it is COMPLETED. Raises JobNotFound."""
+    def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
+        """Return a job, with its text when it is COMPLETED; of this owner alone where one is given. Raises JobNotFound.
+
+        Everything below that takes an owner raises JobNotFound for another's job, and takes as long.
+        """
         if not JOB_NAME_PATTERN.fullmatch(job_name):
             raise _not_found(job_name)
         with reading(self._database) as connection:
             job = jobs.find_job(connection, job_name, with_text=True)
-        if job is None:
+        if job is None or owner not in {None, job.owner}:
             raise _not_found(job_name)
         return job
 
-    def list(self, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
+    def list(
+        self, *, status: JobStatus | None, max_results: int, next_token: str | None, owner: str | None = None
+    ) -> JobPage:
         """Return one page of jobs, latest first. Raises InvalidRequest for a token that is not ours."""
         with reading(self._database) as connection:
-            return jobs.list_jobs(connection, status=status, max_results=max_results, next_token=next_token)
+            return jobs.list_jobs(
+                connection, status=status, max_results=max_results, next_token=next_token, owner=owner
+            )
 
-    def cancel(self, job_name: str) -> TranscriptionJob:
+    def cancel(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
-        self.get(job_name)
+        self.get(job_name, owner=owner)
         with writing(self._database) as connection:
             is_cancelled = jobs.move_job(
                 connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=CANCELLED
@@ -206,9 +229,9 @@ class TranscriptionService:
             self._store.delete_prefix(work_prefix(job_name))
         return job
 
-    def delete(self, job_name: str) -> None:
+    def delete(self, job_name: str, *, owner: str | None = None) -> None:
         """Remove a job with its recording and transcript, whatever its status. Raises JobNotFound."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         # The recording goes first: once the row is gone, nothing says any more that there is a recording to remove.
         try:
             self._store.delete(job.media_key)
@@ -222,9 +245,9 @@ class TranscriptionService:
         with suppress(OSError, StoreUnavailable):
             self._store.delete_prefix(work_prefix(job_name))
 
-    def transcript(self, job_name: str) -> Transcript:
+    def transcript(self, job_name: str, *, owner: str | None = None) -> Transcript:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         with reading(self._database) as connection:
             transcript = jobs.find_transcript(connection, job_name)
         if transcript is None:
@@ -233,9 +256,9 @@ class TranscriptionService:
             raise JobNotFinished(f"The job has no transcript yet. Job status: {job.status.value}.")
         return transcript
 
-    def open_media(self, job_name: str) -> tuple[TranscriptionJob, BinaryIO]:
+    def open_media(self, job_name: str, *, owner: str | None = None) -> tuple[TranscriptionJob, BinaryIO]:
         """Return a job and its recording, opened for reading. Raises JobNotFound, MediaNotFound."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         try:
             return job, self._store.open(job.media_key)
         except MediaMissing as error:
@@ -244,14 +267,9 @@ class TranscriptionService:
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
         """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
         with reading(self._database) as connection:
-            found = idempotency_keys.find(connection, idempotency.key, at=datetime.now(UTC))
-            if found is None:
-                return None
-            fingerprint, job_name = found
-            if fingerprint != idempotency.fingerprint:
-                raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
-            job = jobs.find_job(connection, job_name)
-        if job is None:
+            name = idempotency_keys.earlier_job_name(connection, idempotency, at=datetime.now(UTC))
+            job = None if name is None else jobs.find_job(connection, name)
+        if name is not None and job is None:
             raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
         return job
 
@@ -268,22 +286,9 @@ class TranscriptionService:
         except SQLAlchemyError as error:
             raise ServiceUnavailable("It is not known whether the job was stored. Look for it in the list.") from error
 
-    def _choose_format(self, file_name: str, head: bytes) -> MediaFormat:
-        media_format = choose_format(file_name, head)
-        if media_format is None:
-            supported = ", ".join(each.value for each in MediaFormat)
-            raise UnsupportedMediaFormat(
-                f"Unsupported file format: {extension_of(file_name)[:100]}. Supported formats: {supported}"
-            )
-        return media_format
-
 
 def _not_found(job_name: str) -> JobNotFound:
     return JobNotFound(f"Job not found: {job_name}")
-
-
-def _first_given(asked: int | None, granted: int | None) -> int | None:
-    return granted if asked is None else asked
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the api listens on.")
     port: int = Field(default=5001, ge=0, le=65535, description="Port that the api listens on.")
+    open: bool = Field(default=False, description="Serve whoever reaches the port, without API keys.")
     engine_processes: int = Field(default=0, ge=0, le=1024, description="Recogniser processes; 0 means one a core.")
     require_sandbox: bool = Field(default=False, description="Refuse to start where the decoder cannot be sandboxed.")
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest recording that is accepted.")

@@ -12,6 +12,7 @@ import click
 from batchscribe import __version__
 from batchscribe.cli.doctor import doctor
 from batchscribe.cli.jobs import jobs
+from batchscribe.cli.keys import keys
 from batchscribe.cli.models import models
 from batchscribe.cli.server import api, database, serve, worker
 from batchscribe.cli.transcribe import transcribe
@@ -36,7 +37,7 @@ def commands() -> None:
     """Transcribe recordings: run the server, or be its client."""
 
 
-for _command in (serve, api, worker, transcribe, jobs, webhooks, models, database, doctor):
+for _command in (serve, api, worker, transcribe, jobs, webhooks, keys, models, database, doctor):
     commands.add_command(_command)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from batchscribe.database.schema import idempotency_keys as keys
 from batchscribe.domain.submission import Idempotency
+from batchscribe.errors import IdempotencyConflict
 
 #: How long a key is remembered.
 LIFETIME = timedelta(hours=24)
@@ -27,6 +28,17 @@ def find(connection: Connection, key: str, *, at: datetime) -> tuple[str, str] |
         select(keys.c.fingerprint, keys.c.job_name).where(keys.c.key == key, keys.c.created_at > at - LIFETIME)
     ).one_or_none()
     return None if row is None else (row.fingerprint, row.job_name)
+
+
+def earlier_job_name(connection: Connection, idempotency: Idempotency, *, at: datetime) -> str | None:
+    """Return the job that the same submission has made before, or None.
+
+    Raises IdempotencyConflict where the key was used for something else.
+    """
+    found = find(connection, idempotency.key, at=at)
+    if found is not None and found[0] != idempotency.fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
+    return None if found is None else found[1]
 
 
 def forget_expired(connection: Connection, *, at: datetime) -> int:

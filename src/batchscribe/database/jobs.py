@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
-from batchscribe.database import webhooks
+from batchscribe.database import keys, webhooks
+from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.database.schema import chunks, events, jobs, transcripts
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
@@ -20,7 +19,6 @@ from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import Priority
 from batchscribe.domain.transcript import Transcript
 from batchscribe.domain.webhooks import PayloadFormat, Subscription
-from batchscribe.errors import InvalidRequest
 from batchscribe.wire import listed_to_json, transcript_from_json, transcript_to_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
@@ -35,17 +33,24 @@ _FIND_WITH_TEXT = (
 )
 
 
+EVENT_COLUMNS = (events.c.id, events.c.job_name, events.c.type, events.c.data, events.c.owner, events.c.created_at)
+#: The most events that are read at once.
+EVENT_PAGE = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent:
     """One thing that happened to a job. Ids grow, but one may be seen after a higher one: see ``event_log.py``.
 
     ``data`` holds ``waiting_seconds`` of ``job.started``, ``audio_seconds`` and ``processing_seconds`` of
-    ``job.completed``, ``code`` of ``job.failed``.
+    ``job.completed``, ``code`` of ``job.failed``. ``chunk.recognised`` says that there is more of the transcript.
     """
 
     id: int
     job_name: str
     type: str
+    at: datetime
+    owner: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,17 +84,28 @@ def find_job(connection: Connection, job_name: str, *, with_text: bool = False) 
     return None if row is None else _job(row, row.text if with_text else None)
 
 
-def list_jobs(connection: Connection, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
+def list_jobs(
+    connection: Connection,
+    *,
+    status: JobStatus | None,
+    max_results: int,
+    next_token: str | None,
+    owner: str | None = None,
+) -> JobPage:
     """Return one page, latest first. The cost does not depend on how many jobs there are or how deep the page lies."""
     query = select(*_JOB_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.name.desc()).limit(max_results + 1)
     if status is not None:
         query = query.where(jobs.c.status == status.value)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     if next_token is not None:
-        created_at, name = _read_token(next_token)
+        created_at, name = read_token(next_token)
         query = query.where(tuple_(jobs.c.created_at, jobs.c.name) < tuple_(created_at, name))
     found = tuple(_job(row, None) for row in connection.execute(query))
     page = found[:max_results]
-    return JobPage(jobs=page, next_token=_make_token(page[-1]) if len(found) > max_results else None)
+    return JobPage(
+        jobs=page, next_token=make_token((page[-1].created_at, page[-1].name)) if len(found) > max_results else None
+    )
 
 
 def move_job(
@@ -119,6 +135,8 @@ def move_job(
             job = _job(changed, None)
             if to.is_final:
                 _set_deletion(connection, job, at)
+            if to is JobStatus.COMPLETED and job.owner:
+                keys.note_use(connection, job.owner, job.media_duration or 0.0, at=at)
             _add_event(connection, job, TRANSITIONS[before, after], at)
             return True
     return False
@@ -181,10 +199,22 @@ def latest_event_id(connection: Connection) -> int:
 
 
 def events_after(connection: Connection, event_id: int) -> list[JobEvent]:
-    """Return the events after this id, in order, at most 1,000."""
-    columns = (events.c.id, events.c.job_name, events.c.type, events.c.data)
-    rows = connection.execute(select(*columns).where(events.c.id > event_id).order_by(events.c.id).limit(1000))
-    return [JobEvent(id=row.id, job_name=row.job_name, type=row.type, data=row.data or {}) for row in rows]
+    """Return the events after this id, in order, at most :data:`EVENT_PAGE`."""
+    query = select(*EVENT_COLUMNS).where(events.c.id > event_id)
+    return [read_event(row) for row in connection.execute(query.order_by(events.c.id).limit(EVENT_PAGE))]
+
+
+def events_of_job(connection: Connection, job_name: str, event_id: int) -> list[JobEvent]:
+    """Return a job's events after this id, in order; also those of a job that is gone."""
+    query = select(*EVENT_COLUMNS).where(events.c.job_name == job_name, events.c.id > event_id)
+    return [read_event(row) for row in connection.execute(query.order_by(events.c.id))]
+
+
+def read_event(row: Row[*tuple[Any, ...]]) -> JobEvent:
+    """Return the event that a row of :data:`EVENT_COLUMNS` holds."""
+    return JobEvent(
+        id=row.id, job_name=row.job_name, type=row.type, at=row.created_at, owner=row.owner, data=row.data or {}
+    )
 
 
 def _add_event(connection: Connection, job: TranscriptionJob, event_type: str, at: datetime) -> None:
@@ -254,22 +284,3 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
 
 def _subscription(data: Mapping[str, Any]) -> Subscription:
     return Subscription(url=data["url"], events=tuple(data["events"]), payload=PayloadFormat(data["payload"]))
-
-
-def _make_token(job: TranscriptionJob) -> str:
-    """Write where a page ended, opaque to clients."""
-    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()} {job.name}".encode()).decode().rstrip("=")
-
-
-def _read_token(token: str) -> tuple[datetime, str]:
-    """Read where a page ended. Raises InvalidRequest for anything that we did not write."""
-    refusal = InvalidRequest("Invalid next_token. Use the value of the page before, unchanged.")
-    try:
-        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        created_at, _, name = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
-        moment = datetime.fromisoformat(created_at)
-    except (ValueError, binascii.Error) as error:
-        raise refusal from error
-    if moment.utcoffset() != timedelta(0) or not name:
-        raise refusal
-    return moment, name

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+from batchscribe.errors import UnsupportedMediaFormat
+
 #: How many leading bytes :func:`sniff` wants.
 SNIFF_BYTES = 64
 
@@ -112,3 +114,14 @@ def choose_format(file_name: str, head: bytes) -> MediaFormat | None:
     if named in same_container and sniffed in same_container:
         return named
     return sniffed or named
+
+
+def checked_format(file_name: str, head: bytes) -> MediaFormat:
+    """Return a recording's format by its name and its first bytes. Raises UnsupportedMediaFormat."""
+    media_format = choose_format(file_name, head)
+    if media_format is None:
+        supported = ", ".join(each.value for each in MediaFormat)
+        raise UnsupportedMediaFormat(
+            f"Unsupported file format: {extension_of(file_name)[:100]}. Supported formats: {supported}"
+        )
+    return media_format

@@ -114,3 +114,8 @@ def _seconds(fields: Mapping[str, str], name: str) -> int | None:
     if not (value.isascii() and value.isdecimal()) or len(value) > 9 or int(value) > LONGEST_SECONDS:
         raise InvalidRequest(f"Invalid {name}. Must be a whole number of seconds from 0 to {LONGEST_SECONDS}")
     return int(value)
+
+
+def first_given(asked: int | None, granted: int | None) -> int | None:
+    """Return what the caller asks for, or else what the operator grants."""
+    return granted if asked is None else asked

@@ -53,7 +53,11 @@ _ERROR_CODE = {ERROR_CODE_HEADER: {"description": "A stable code for programs.",
 
 #: What any request can be answered with, whatever it asks for.
 _ALWAYS: dict[int, str] = {
+    401: "An API key is needed, or the one that was sent is no good.",
+    403: "The API key lacks the scope for this.",
     408: "The request did not arrive in time.",
+    421: "Without API keys only this machine is served, under its own names.",
+    429: "More requests a second than the API key may send, or more jobs; see Retry-After.",
     431: "The request's headers are too large.",
     500: "Something unforeseen went wrong; the answer names a reference into the server's log.",
     503: f"The server cannot answer at present. Try again after {RETRY_AFTER_SECONDS} seconds.",

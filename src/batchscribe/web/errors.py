@@ -41,6 +41,7 @@ STATUSES: dict[str, HTTPStatus] = {
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "idempotency_conflict": HTTPStatus.CONFLICT,
     "address_not_allowed": HTTPStatus.BAD_REQUEST,
+    "quota_used_up": HTTPStatus.TOO_MANY_REQUESTS,
     "webhook_not_found": HTTPStatus.NOT_FOUND,
     "webhooks_not_set_up": HTTPStatus.CONFLICT,
 }

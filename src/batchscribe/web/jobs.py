@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
 from batchscribe.errors import InvalidRequest
+from batchscribe.web.caller import owner_of
 from batchscribe.web.pages import read_max_results
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
 from batchscribe.wire import job_to_json, page_to_json
@@ -34,7 +35,7 @@ class JobRoutes:
 
     async def status(self, request: Request) -> Response:
         """Answer with a job as it is, or with ``wait`` as it is after something has happened to it."""
-        job = await self._watch.read(self._service.get, request.path_params["job_name"])
+        job = await self._watch.read(self._service.get, request.path_params["job_name"], owner=owner_of(request))
         seconds = _wait_seconds(request) if request.scope["query_string"] else 0.0
         if seconds and not job.status.is_final:
             job = await unless_client_leaves(request, self._after_change(job, seconds))
@@ -50,18 +51,19 @@ class JobRoutes:
             status=_status(status_filter),
             max_results=max_results,
             next_token=query.get("next_token") or None,
+            owner=owner_of(request),
         )
         return JSONResponse(page_to_json(page, status_filter=status_filter, max_results=max_results))
 
     async def cancel(self, request: Request) -> Response:
         """End a job and answer with it as it is then."""
-        job = await run_in_threadpool(self._service.cancel, request.path_params["job_name"])
+        job = await run_in_threadpool(self._service.cancel, request.path_params["job_name"], owner=owner_of(request))
         return JSONResponse(job_to_json(job))
 
     async def delete(self, request: Request) -> Response:
         """Remove a job."""
         job_name = request.path_params["job_name"]
-        await run_in_threadpool(self._service.delete, job_name)
+        await run_in_threadpool(self._service.delete, job_name, owner=owner_of(request))
         return JSONResponse({"job_name": job_name, "message": "The transcription job has been deleted."})
 
     async def _after_change(self, job: TranscriptionJob, seconds: float) -> TranscriptionJob:

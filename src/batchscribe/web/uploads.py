@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
+from batchscribe.web.caller import key_of, owner_of
 from batchscribe.web.upload_form import UploadForm
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ async def received_recording(
     began_at = time.monotonic()
     boundary = _boundary(request)
     _check_length(request, limits)
-    key = _idempotency_key(request)
-    upload = await run_in_threadpool(service.begin_upload)
+    key = _owned(_idempotency_key(request), request)
+    upload = await run_in_threadpool(service.begin_upload, key=key_of(request))
     try:
         form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
         digest = None if key is None else hashlib.sha256()
@@ -137,6 +138,12 @@ def _idempotency_key(request: Request) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest(f"Invalid {IDEMPOTENCY_HEADER}. Must be 1 to {LONGEST_KEY} visible ASCII characters")
     return key
+
+
+def _owned(key: str | None, request: Request) -> str | None:
+    """Return a caller's own name for a submission so that it is no other caller's."""
+    owner = owner_of(request)
+    return f"{owner} {key}" if owner and key is not None else key
 
 
 def _idempotency(key: str, digest: hashlib._Hash, submission: Submission) -> Idempotency:

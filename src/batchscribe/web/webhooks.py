@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.domain.webhooks import (
     Attempt,
     Delivery,
@@ -22,7 +23,7 @@ from batchscribe.domain.webhooks import (
 from batchscribe.errors import InvalidRequest
 from batchscribe.web.caller import owner_of
 from batchscribe.web.json_body import json_body
-from batchscribe.web.pages import make_token, read_max_results, read_token
+from batchscribe.web.pages import read_max_results
 
 if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
@@ -204,10 +205,10 @@ def _text(value: str | None) -> str | None:
 
 
 def _state(value: str | None) -> DeliveryState | None:
-    if not value:
+    if value is None:
         return None
     try:
-        return DeliveryState(value.lower())
+        return DeliveryState(value)
     except ValueError:
         names = ", ".join(each.value for each in DeliveryState)
         raise InvalidRequest(f"Invalid state. Must be one of: {names}") from None
