@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def api(tmp_path: Path) -> Iterator[RunningApi]:
 class Stream:
     """What a client hears on a stream: name, id and data of each event."""
 
-    def __init__(self, answer: requests.Response) -> None:
+    def __init__(self, answer: HTTPResponse) -> None:
         self.events: list[tuple[str, str, dict[str, Any]]] = []
         self.heartbeats = 0
         self._answer = answer
@@ -40,14 +42,17 @@ class Stream:
 
     def _read(self) -> None:
         fields: dict[str, str] = {}
-        for line in self._answer.iter_lines(chunk_size=1):
-            name, _, value = line.decode().partition(": ")
-            if line:
-                fields[name] = value
-                self.heartbeats += line.startswith(b":")
-            elif "event" in fields:
-                self.events.append((fields["event"], fields.get("id", ""), json.loads(fields["data"])))
-                fields = {}
+        # The test ends in the middle of an answer.
+        with suppress(HTTPException, OSError):
+            while raw := self._answer.readline():
+                line = raw.decode().rstrip("\n")
+                name, _, value = line.partition(": ")
+                if line:
+                    fields[name] = value
+                    self.heartbeats += line.startswith(":")
+                elif "event" in fields:
+                    self.events.append((fields["event"], fields.get("id", ""), json.loads(fields["data"])))
+                    fields = {}
 
     def wait(self, *names: str, seconds: float = 5.0) -> None:
         """Wait until these events have been heard, in this order and with nothing between but progress."""
@@ -65,11 +70,21 @@ class Stream:
 @contextmanager
 def following(api: RunningApi, path: str, last_id: str | None = None) -> Iterator[Stream]:
     """Follow a stream until the context ends."""
-    headers = {} if last_id is None else {"Last-Event-ID": last_id}
-    with requests.get(api.base_url + path, headers=headers, stream=True, timeout=20) as answer:
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
-        yield Stream(answer)
+    connection = HTTPConnection("127.0.0.1", api.port, timeout=20)
+    connection.request("GET", path, headers={} if last_id is None else {"Last-Event-ID": last_id})
+    sock = connection.sock
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    stream = Stream(answer)
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        stream.wait_for_end()
+        answer.close()
+        connection.close()
 
 
 def segment(index: int) -> Segment:
