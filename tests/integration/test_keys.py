@@ -113,6 +113,8 @@ def test_a_key_does_what_its_scopes_say(api: RunningApi) -> None:
     assert ask(api, writer, "/transcribe-jobs").status_code == 403
     assert ask(api, counter, "/metrics").status_code == 200
     assert ask(api, reader, "/metrics").status_code == 403
+    assert ask(api, reader, "/webhook-secret").status_code == 403
+    assert ask(api, writer, "/webhook-secret").status_code == 200
 
 
 def test_nobody_sees_or_touches_anothers_job(api: RunningApi) -> None:

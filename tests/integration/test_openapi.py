@@ -67,6 +67,8 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
     schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json").include(path_regex=path_regex)
     # Without a worker it is rightly a 503, which the checks take for a fault.
     schema = schema.exclude(path="/readyz")
+    # It never ends.
+    schema = schema.exclude(path="/transcribe-jobs/events")
     count = 0
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
@@ -85,12 +87,15 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
 
 def test_no_request_brings_an_undocumented_answer(api: RunningApi) -> None:
     """Nor a 5xx, whatever is sent: schemathesis' own checks."""
-    assert fuzz(api, examples=25) == 23
+    assert fuzz(api, examples=25) == 24
 
 
 def test_answers_about_a_job_that_is_there_are_as_documented(api: RunningApi, completed_job: str) -> None:
     """Its transcript and recording among them."""
-    assert fuzz(api, examples=15, path_regex=r"job_name}($|/transcript|/media|/cancel)", job_name=completed_job) >= 4
+    assert (
+        fuzz(api, examples=15, path_regex=r"job_name}($|/transcript|/media|/cancel|/events)", job_name=completed_job)
+        >= 4
+    )
 
 
 def test_the_document_is_openapi_3_1_and_has_the_contracts_routes(document: dict[str, Any]) -> None:
