@@ -15,6 +15,9 @@ from benchmarks.scoring import Score, Scorer
 
 #: Minutes of the long recordings; BENCH_MINUTES="10" measures only the first.
 MINUTES = tuple(int(each) for each in os.environ.get("BENCH_MINUTES", "10,60").split(","))
+#: The defaults take many times as long as all others together; BENCH_RIVALS="batched" leaves them out.
+RIVALS = tuple(os.environ.get("BENCH_RIVALS", "sequential,batched").split(","))
+_RIVAL_NAMES = {"sequential": "faster-whisper defaults", "batched": "faster-whisper batched 8, beam 5"}
 QUALITIES = tuple(os.environ.get("BENCH_QUALITIES", "accurate,balanced,fast").split(","))
 
 
@@ -37,8 +40,8 @@ def main() -> None:
 def _compare(name: str, files: list[Path], references: list[str], seconds: float, scorer: Scorer) -> None:
     with server(quality=QUALITIES[0]) as running:
         model = (running.data_dir / "models" / "base").resolve()
-    batched = rival.run(model, "batched", files)
-    stock = rival.run(model, "sequential", files)
+    rivals = {mode: rival.run(model, mode, files) for mode in RIVALS}
+    batched = rivals["batched"]
 
     def row(way: str, texts: list[str], wall: float, cpu: float, peak: int) -> None:
         score = sum((scorer.score(*pair) for pair in zip(references, texts, strict=True)), Score())
@@ -48,10 +51,16 @@ def _compare(name: str, files: list[Path], references: list[str], seconds: float
             flush=True,
         )
 
-    for way, run in (("faster-whisper defaults", stock), ("faster-whisper batched 8, beam 5", batched)):
-        row(way, [run.texts[str(file)] for file in files], run.wall_seconds, run.cpu_seconds, run.peak_bytes)
+    for mode, run in rivals.items():
+        row(
+            _RIVAL_NAMES[mode],
+            [run.texts[str(file)] for file in files],
+            run.wall_seconds,
+            run.cpu_seconds,
+            run.peak_bytes,
+        )
     for quality in QUALITIES:
-        with server(quality=quality) as running, running.watch_memory() as usage:
+        with server(quality=quality) as running, running.watch_memory(interval_seconds=1.0) as usage:
             cpu = running.cpu_seconds()
             started = time.perf_counter()
             with ThreadPoolExecutor(len(files)) as pool:

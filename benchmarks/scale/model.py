@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import heapq
 import random
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from benchmarks.scale.servers import Queue, Worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,9 @@ class Job:
     stored: float = 0.0
     started: float = -1.0
     ended: float = -1.0
+    #: Chunks in all, cut so far, and not recognised yet.
+    chunks: int = 0
+    cut: int = 0
     chunks_left: int = 0
 
 
@@ -74,112 +78,6 @@ class Chunk:
     job: Job
     index: int
     audio_seconds: float
-
-
-class Queue:
-    """Work that waits, best first, and the workers with a free slot, by when they next look."""
-
-    def __init__(self, model: Model, slots: int, take: Callable[[Worker, object], None]) -> None:
-        """Have each of the model's workers look in at a moment of its own within the polling interval."""
-        self._model, self._take = model, take
-        self._waiting: list[tuple[int, int, object]] = []
-        self._free = [slots] * model.fleet.workers
-        self._phases = [model.dice.uniform(0.0, model.fleet.polling_seconds) for _ in range(model.fleet.workers)]
-        self._idle = sorted((phase, place) for place, phase in enumerate(self._phases))
-        self._count = 0
-        self._is_looking = False
-
-    def __len__(self) -> int:
-        """Return how much work waits."""
-        return len(self._waiting)
-
-    def add(self, priority: int, work: object) -> None:
-        """Add work; the first idle worker to look takes it."""
-        self._count += 1
-        heapq.heappush(self._waiting, (priority, self._count, work))
-        self._look_next()
-
-    def release(self, worker: Worker) -> None:
-        """Give a slot back."""
-        self._free[worker.place] += 1
-        if self._free[worker.place] == 1:
-            insort(self._idle, (self._phases[worker.place], worker.place))
-        self._look_next()
-
-    def _look_next(self) -> None:
-        """Arrange for the look of the idle worker whose turn is next, where there is work for it."""
-        if self._is_looking or not self._waiting or not self._idle:
-            return
-        interval, now = self._model.fleet.polling_seconds, self._model.now
-        at = now % interval
-        place = bisect_left(self._idle, (at, -1))
-        phase = self._idle[place][0] if place < len(self._idle) else self._idle[0][0] + interval
-        self._is_looking = True
-        self._model.at(now + phase - at + 1e-9, self._look)
-
-    def _look(self) -> None:
-        """Let the worker whose look it is take as much as it has slots for."""
-        self._is_looking = False
-        interval, now = self._model.fleet.polling_seconds, self._model.now
-        place = bisect_left(self._idle, (now % interval - 2e-9, -1)) % max(1, len(self._idle))
-        if self._waiting and self._idle:
-            worker = self._model.workers[self._idle[place][1]]
-            if not worker.is_down:
-                while self._waiting and self._free[worker.place]:
-                    self._free[worker.place] -= 1
-                    self._take(worker, heapq.heappop(self._waiting)[2])
-            if not self._free[worker.place] or worker.is_down:
-                del self._idle[place]
-        self._look_next()
-
-
-class Worker:
-    """Engine processes that the chunks in hand share evenly: what one chunk has had, all have had."""
-
-    def __init__(self, model: Model, place: int) -> None:
-        """Begin with nothing in hand."""
-        self._model = model
-        self.place = place
-        self.is_down = False
-        self._had, self._seen_at, self._version = 0.0, 0.0, 0
-        self._running: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-
-    def recognise(self, seconds: float, done: Callable[[], None]) -> None:
-        """Work for so many seconds of one engine process, then go on."""
-        if self._model.fleet.processes is None:
-            self._model.busy_seconds += seconds
-            self._model.at(self._model.now + seconds, done)
-            return
-        self._catch_up()
-        self._count += 1
-        heapq.heappush(self._running, (self._had + seconds, self._count, done))
-        self._plan()
-
-    def _rate(self) -> float:
-        processes = self._model.fleet.processes or 1
-        return min(1.0, processes / len(self._running)) if self._running else 0.0
-
-    def _catch_up(self) -> None:
-        passed = (self._model.now - self._seen_at) * self._rate()
-        self._had += passed
-        self._model.busy_seconds += passed * len(self._running)
-        self._seen_at = self._model.now
-
-    def _plan(self) -> None:
-        self._version += 1
-        if self._running:
-            wait = max(0.0, self._running[0][0] - self._had) / self._rate()
-            version = self._version
-            self._model.at(self._model.now + wait, lambda: self._finish(version))
-
-    def _finish(self, version: int) -> None:
-        if version != self._version:
-            return
-        self._catch_up()
-        _, _, done = heapq.heappop(self._running)
-        self._plan()
-        done()
 
 
 @dataclass
@@ -193,7 +91,6 @@ class Model:
     outage: tuple[float, float] | None = None
     now: float = 0.0
     transactions: int = 0
-    busy_seconds: float = 0.0
     #: How much work waited, sampled by :meth:`run`.
     depths: list[tuple[float, int]] = field(default_factory=list)
 
@@ -226,6 +123,11 @@ class Model:
         self._database_free = begin + transactions * self._transaction
         self.at(max(self._database_free, self.now + transactions * self.times.round_trip), done)
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that engine processes have worked."""
+        return sum(worker.engines.busy_seconds for worker in self.workers)
+
     def run(self, jobs: list[Job], *, until: float = float("inf"), sample_seconds: float = 0.0) -> list[Job]:
         """Play until a moment, or until nothing is left to happen; return the jobs."""
         for job in jobs:
@@ -249,22 +151,29 @@ class Model:
         self.ask(self.times.claim_transactions, lambda: self._decode(worker, work))
 
     def _decode(self, worker: Worker, job: Job) -> None:
-        job.started = self.now
-        count = max(1, round(job.audio_seconds / self.fleet.chunk_seconds))
-        each = job.audio_seconds / count
-        job.chunks_left = count
-        if count == 1:
-            chunk = Chunk(job, 0, each)
-            self.at(
-                self.now + each * self.times.decode + self.times.overhead,
-                lambda: self._recognise(worker, chunk, self.recordings),
-            )
-            return
-        for index in range(count):
-            chunk = Chunk(job, index, each)
-            cut_at = self.now + (index + 1) * each * self.times.decode + self.times.overhead
-            self.at(cut_at, lambda chunk=chunk: self.ask(2, lambda: self.chunks.add(chunk.index, chunk)))  # type: ignore[misc]
-        self.at(cut_at, lambda: self.recordings.release(worker))
+        if job.started < 0:
+            job.started = self.now
+            job.chunks_left = max(1, round(job.audio_seconds / self.fleet.chunk_seconds))
+            job.chunks = job.chunks_left
+        seconds = job.audio_seconds / job.chunks
+
+        def cut() -> None:
+            chunk = Chunk(job, job.cut, seconds)
+            if job.chunks == 1:
+                self._recognise(worker, chunk, self.recordings)
+                return
+            job.cut += 1
+            self.ask(2, lambda: self.chunks.add(chunk.index, chunk))
+            if job.cut < job.chunks:
+                worker.decoders.work(seconds * self.times.decode, cut, again)
+            else:
+                self.recordings.release(worker)
+
+        def again() -> None:
+            self.recordings.release(worker)
+            self.recordings.add(job.priority, job)
+
+        worker.decoders.work(seconds * self.times.decode + self.times.overhead, cut, again)
 
     def _take_chunk(self, worker: Worker, work: object) -> None:
         assert isinstance(work, Chunk)
@@ -272,9 +181,16 @@ class Model:
 
     def _recognise(self, worker: Worker, chunk: Chunk, queue: Queue) -> None:
         seconds = chunk.audio_seconds * self.times.recognise + self.times.overhead
-        worker.recognise(
-            seconds, lambda: self.ask(self.times.chunk_transactions, lambda: self._save(worker, chunk, queue))
-        )
+
+        def done() -> None:
+            self.ask(self.times.chunk_transactions, lambda: self._save(worker, chunk, queue))
+
+        def again() -> None:
+            queue.release(worker)
+            queue.add(chunk.job.priority if queue is self.recordings else chunk.index, queue_work)
+
+        queue_work: object = chunk.job if queue is self.recordings else chunk
+        worker.engines.work(seconds, done, again)
 
     def _save(self, worker: Worker, chunk: Chunk, queue: Queue) -> None:
         queue.release(worker)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -119,6 +120,7 @@ def run_worker(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    _check_traces(settings)
     prepare(settings)
     with _only_worker(settings):
         hand_back = _start_worker(settings)
@@ -135,12 +137,12 @@ def run_worker(settings: Settings) -> None:
 def _start_worker(settings: Settings) -> Callable[[], None]:
     """Start every part of a worker; return what hands its work back."""
     from batchscribe.webhooks.sender import WebhookSender
-    from batchscribe.workflow.dispatch import Dispatcher
+    from batchscribe.workflow.dispatch import Concurrency, Dispatcher
     from batchscribe.workflow.housekeeping import Housekeeper
     from batchscribe.workflow.in_flight import InFlight
     from batchscribe.workflow.liveness import Heartbeat
     from batchscribe.workflow.pipeline import Pipeline
-    from batchscribe.workflow.runtime import Concurrency, launch
+    from batchscribe.workflow.runtime import launch
     from batchscribe.workflow.stranded import StrandedWork
     from batchscribe.workflow.takeover import Takeover
 
@@ -179,6 +181,7 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
             chunks_of_all=settings.max_running_chunks or None,
         ),
         polling_seconds=settings.queue_polling_seconds,
+        traces_url=settings.otlp_traces_url,
     )
     StrandedWork(database, executor_id).start()
 
@@ -216,6 +219,14 @@ def _allow_many_connections() -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _check_traces(settings: Settings) -> None:
+    """Raise ConfigurationError where traces are asked for and what sends them is not installed."""
+    if settings.otlp_traces_url and find_spec("opentelemetry.exporter") is None:
+        raise ConfigurationError(
+            "BATCHSCRIBE_OTLP_TRACES_URL needs OpenTelemetry; install it with: pip install 'batchscribe[otel]'"
+        )
 
 
 def _follow_supervisor(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
+from types import TracebackType
 from typing import IO, Any
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -157,6 +158,14 @@ def configure_logs(level: str, log_format: str = "text") -> None:
     # The durable engine writes by itself, in a form of its own, unless its log has a handler already.
     logging.getLogger("dbos").addHandler(logging.NullHandler())
     threading.excepthook = _log_end_of_thread
+    # In the log's form, after its other lines and without secrets; Python's own hook would write between them.
+    sys.excepthook = _log_end_of_process
+
+
+def _log_end_of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger(__name__).critical("the process ends", exc_info=(kind, error, trace))
 
 
 def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:

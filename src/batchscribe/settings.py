@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text, or json: one object a line.")
+    otlp_traces_url: str = Field(
+        default="",
+        pattern="^(https?://.+)?$",
+        description="Where workers send OpenTelemetry traces; needs the extra `otel`.",
+    )
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )

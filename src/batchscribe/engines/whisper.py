@@ -64,7 +64,7 @@ EFFORTS: dict[Quality, Effort] = {
     Quality.BALANCED: Effort(
         limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=None, finds_skips=True
     ),
-    Quality.FAST: Effort(limits=WindowLimits(longest=16.0, wanted=10.0), second_search_below=None, finds_skips=False),
+    Quality.FAST: Effort(limits=WindowLimits(longest=12.0, wanted=6.0), second_search_below=None, finds_skips=False),
 }
 _FIRST = Search(beam=1)
 _SECOND = Search(beam=2, with_times=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlalchemy import Connection, Engine
@@ -20,8 +21,21 @@ TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
 
 
+#: The chunks' queue is looked at this much more seldom than the recordings': a look costs about two milliseconds of a
+#: processor, a worker holds several chunks, and only the first of a long recording is ever waited for.
+_CHUNKS_PATIENCE = 4
 #: So many places within each rank.
 _PLACES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """How many workflows of each queue one worker runs at once."""
+
+    recordings: int
+    chunks: int
+    #: How many chunks all workers together may run at once; None means as many as they like.
+    chunks_of_all: int | None = None
 
 
 class Dispatcher:
@@ -34,6 +48,19 @@ class Dispatcher:
             application_name=APPLICATION_NAME,
             # An unreachable database is answered with an error now, not with silence until it is back.
             retry_connection_errors=False,
+        )
+
+    def set_queues(self, concurrency: Concurrency, *, polling_seconds: float) -> None:
+        """Make the queues, or change their settings, which hold for every worker; the last to set them decides."""
+        self._client.register_queue(
+            RECORDINGS_QUEUE, worker_concurrency=concurrency.recordings, polling_interval_sec=polling_seconds
+        )
+        self._client.register_queue(
+            CHUNKS_QUEUE,
+            # The durable engine refuses a worker's limit above that of all workers.
+            worker_concurrency=min(concurrency.chunks, concurrency.chunks_of_all or concurrency.chunks),
+            global_concurrency=concurrency.chunks_of_all,
+            polling_interval_sec=polling_seconds * _CHUNKS_PATIENCE,
         )
 
     def enqueue_recording(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:

@@ -7,7 +7,6 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine as Database
@@ -17,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from batchscribe.domain.job import Failure
 from batchscribe.errors import EngineClosed, RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
+from batchscribe.workflow.dispatch import Concurrency
 from batchscribe.workflow.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -40,22 +40,19 @@ INTERNAL_ERROR = Failure(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concurrency:
-    """How many workflows of each queue one worker runs at once."""
-
-    recordings: int
-    chunks: int
-    #: How many chunks all workers together may run at once; None means as many as they like.
-    chunks_of_all: int | None = None
-
-
 def launch(
-    pipeline: Pipeline, database: Database, *, executor_id: str, concurrency: Concurrency, polling_seconds: float
+    pipeline: Pipeline,
+    database: Database,
+    *,
+    executor_id: str,
+    concurrency: Concurrency,
+    polling_seconds: float,
+    traces_url: str = "",
 ) -> None:
     """Begin to run workflows in threads of this process, those that a dead process of this id left behind first.
 
-    ``polling_seconds`` is how often each queue is looked at: half of it is the mean wait of a job on an idle server.
+    ``polling_seconds`` is how often the recordings' queue is looked at: half of it is the mean wait of a job on an idle
+    server. ``traces_url`` is where a span of each piece of work is sent (OTLP over HTTP); empty for nowhere.
     """
     dispatch.quieten_log()
     DBOS(
@@ -66,6 +63,9 @@ def launch(
             executor_id=executor_id,
             log_level="WARNING",
             run_migrations=False,
+            enable_otlp=bool(traces_url),
+            otlp_traces_endpoints=[traces_url] if traces_url else [],
+            otel_attribute_format="semconv",
         )
     )
 
@@ -77,21 +77,9 @@ def launch(
     def recognise(job_name: str, index: int) -> None:
         _until_done(pipeline, job_name, lambda: pipeline.recognise(job_name, index))
 
+    # Before the launch: the durable engine looks for queues then, and again only a second later.
+    pipeline.dispatcher.set_queues(concurrency, polling_seconds=polling_seconds)
     DBOS.launch()
-    DBOS.register_queue(
-        dispatch.RECORDINGS_QUEUE,
-        worker_concurrency=concurrency.recordings,
-        polling_interval_sec=polling_seconds,
-        on_conflict="always_update",
-    )
-    DBOS.register_queue(
-        dispatch.CHUNKS_QUEUE,
-        # The durable engine refuses a worker's limit above that of all workers.
-        worker_concurrency=min(concurrency.chunks, concurrency.chunks_of_all or concurrency.chunks),
-        global_concurrency=concurrency.chunks_of_all,
-        polling_interval_sec=polling_seconds,
-        on_conflict="always_update",
-    )
 
 
 def _until_done(pipeline: Pipeline, job_name: str, work: Callable[[], None]) -> None:
