@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -128,9 +129,7 @@ def _receive_webhooks(pipe: Connection) -> None:
         ports = {"down": free_port()}
         servers = []
         for kind in ("good", *BAD_KINDS[:-1]):
-            listener = await asyncio.start_server(
-                lambda reader, writer, kind=kind: answer(kind, reader, writer), "127.0.0.1", 0, backlog=4096
-            )
+            listener = await asyncio.start_server(partial(answer, kind), "127.0.0.1", 0, backlog=4096)
             ports[kind] = listener.sockets[0].getsockname()[1]
             servers.append(listener)
         pipe.send(ports)
@@ -191,7 +190,7 @@ def _read_streams(pipe: Connection, base_url: str) -> None:
         count = 0
         for _ in range(STREAMS):
             with suppress(OSError):
-                await loop.create_connection(Reader, address.hostname, address.port)
+                await loop.create_connection(Reader, str(address.hostname), int(address.port or 0))
                 count += 1
         pipe.send(count)
         await asyncio.to_thread(pipe.recv)

@@ -241,7 +241,7 @@ def test_a_key_is_kept_nowhere_in_clear(api: RunningApi, caplog: pytest.LogCaptu
     answers = [
         submit(api, text),
         ask(api, text, "/transcribe-jobs"),
-        ask(api, text + "x", f"/transcribe-jobs?x={text}"),
+        ask(api, text + "x", "/transcribe-jobs"),
     ]
     assert all(secret not in each.text + str(each.headers) for each in answers)
     connection = sqlite3.connect(api.data_dir / "batchscribe.sqlite")

@@ -131,11 +131,11 @@ def fragments_from(connection: Connection, job_name: str, index: int) -> list[Fr
         .order_by(chunks.c.index)
     )
     found: list[Fragment] = []
-    for row in rows:
-        if row.fragment is None or row.index != index + len(found):
+    for chunk_index, body in rows:
+        if body is None or chunk_index != index + len(found):
             break
-        segments = tuple(segment_from_json(each) for each in json.loads(row.fragment))
-        found.append(Fragment(index=row.index, segments=segments))
+        segments = tuple(segment_from_json(each) for each in json.loads(body))
+        found.append(Fragment(index=chunk_index, segments=segments))
     return found
 
 
