@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 from batchscribe.database import keys, webhooks
 from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.database.schema import chunks, events, jobs, transcripts
+from batchscribe.database.webhooks import Receivers
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
@@ -176,8 +177,14 @@ def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetim
     for table in (chunks, transcripts):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
     deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*_JOB_COLUMNS)).all()
-    for row in deleted:
-        _add_event(connection, _job(row, None), DELETED_EVENT, at)
+    if not deleted:
+        return 0
+    gone = [_job(row, None) for row in deleted]
+    told = {"type": DELETED_EVENT, "data": None, "created_at": at}
+    connection.execute(insert(events), [{"job_name": job.name, "owner": job.owner, **told} for job in gone])
+    receivers = {owner: webhooks.find_receivers(connection, owner) for owner in {job.owner for job in gone}}
+    for job in gone:
+        _tell(connection, job, DELETED_EVENT, at, receivers[job.owner])
     return len(deleted)
 
 
@@ -219,16 +226,21 @@ def read_event(row: Row[*tuple[Any, ...]]) -> JobEvent:
 
 def _add_event(connection: Connection, job: TranscriptionJob, event_type: str, at: datetime) -> None:
     """Write an event, and who is to be told of it. ``job`` is as the transition has left it."""
-    data = None if event_type == DELETED_EVENT else _facts(job, at)
-    connection.execute(
-        insert(events).values(job_name=job.name, type=event_type, data=data, owner=job.owner, created_at=at)
-    )
-    told = listed_to_json(job)
+    values = {"job_name": job.name, "type": event_type, "data": _facts(job, at), "owner": job.owner, "created_at": at}
+    connection.execute(insert(events).values(values))
+    _tell(connection, job, event_type, at)
+
+
+def _tell(
+    connection: Connection, job: TranscriptionJob, event_type: str, at: datetime, receivers: Receivers | None = None
+) -> None:
+    """Write down who is to be told of an event, and of what."""
+    data = listed_to_json(job)
     if job.media_duration is not None:
-        told["media_duration_seconds"] = round(job.media_duration, 2)
+        data["media_duration_seconds"] = round(job.media_duration, 2)
     if job.failure is not None:
-        told["failure_code"] = job.failure.code
-    webhooks.schedule(connection, event_type, told, owner=job.owner, webhook=job.webhook, at=at)
+        data["failure_code"] = job.failure.code
+    webhooks.schedule(connection, event_type, data, owner=job.owner, webhook=job.webhook, at=at, receivers=receivers)
 
 
 def _facts(job: TranscriptionJob, at: datetime) -> dict[str, Any] | None:

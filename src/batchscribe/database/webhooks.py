@@ -23,6 +23,9 @@ from batchscribe.domain.webhooks import (
     new_id,
 )
 
+#: Rows of endpoints: id, events, payload, state.
+Receivers = Sequence[Row[Any]]
+
 
 def add_endpoint(connection: Connection, endpoint: WebhookEndpoint) -> None:
     """Insert an endpoint."""
@@ -96,6 +99,13 @@ def delete_endpoint(connection: Connection, endpoint_id: str) -> None:
     connection.execute(delete(endpoints).where(endpoints.c.id == endpoint_id))
 
 
+def find_receivers(connection: Connection, owner: str) -> Receivers:
+    """Return whom an owner's events are written down for."""
+    query = select(endpoints.c.id, endpoints.c.events, endpoints.c.payload, endpoints.c.state)
+    is_told = endpoints.c.state != EndpointState.DISABLED.value
+    return connection.execute(query.where(endpoints.c.owner == owner, is_told)).all()
+
+
 def schedule(
     connection: Connection,
     event_type: str,
@@ -104,12 +114,13 @@ def schedule(
     owner: str,
     webhook: Subscription | None,
     at: datetime,
+    receivers: Receivers | None = None,
 ) -> None:
-    """Write what is to be told of a job's event, and to whom, in the transaction in which it happens."""
-    own = select(endpoints.c.id, endpoints.c.events, endpoints.c.payload, endpoints.c.state)
-    found = connection.execute(
-        own.where(endpoints.c.owner == owner, endpoints.c.state != EndpointState.DISABLED.value)
-    ).all()
+    """Write what is to be told of a job's event, and to whom, in the transaction in which it happens.
+
+    ``receivers`` are the owner's, where they were looked up before.
+    """
+    found = find_receivers(connection, owner) if receivers is None else receivers
     rows = [
         _delivery(endpoint_id=row.id, payload=row.payload, is_held=row.state == EndpointState.PAUSED.value)
         for row in found
