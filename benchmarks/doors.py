@@ -135,9 +135,10 @@ def _receive_webhooks(pipe: Connection) -> None:
         pipe.send(ports)
         await asyncio.to_thread(pipe.recv)
         pipe.send(latencies)
+        # Thousands of open connections need no words of farewell.
+        os._exit(0)
 
     asyncio.run(run())
-    os._exit(0)
 
 
 def streams() -> None:
@@ -195,9 +196,10 @@ def _read_streams(pipe: Connection, base_url: str) -> None:
         pipe.send(count)
         await asyncio.to_thread(pipe.recv)
         pipe.send(latencies)
+        # Thousands of open connections need no words of farewell.
+        os._exit(0)
 
     asyncio.run(run())
-    os._exit(0)
 
 
 def hostile() -> None:
