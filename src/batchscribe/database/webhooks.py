@@ -24,7 +24,7 @@ from batchscribe.domain.webhooks import (
 )
 
 #: Rows of endpoints: id, events, payload, state.
-Receivers = Sequence[Row[Any]]
+Receivers = Sequence[Row[Any, Any, Any, Any]]
 
 
 def add_endpoint(connection: Connection, endpoint: WebhookEndpoint) -> None:
