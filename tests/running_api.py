@@ -18,7 +18,7 @@ from sqlalchemy import Engine as Database
 
 from batchscribe import settings as settings_module
 from batchscribe.app import build_service, upgrade_database
-from batchscribe.database import jobs
+from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import Failure, JobStatus
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
@@ -64,7 +64,7 @@ class RunningApi:
         """Finish a job that was begun, as a worker does."""
         with self.database.begin() as connection:
             jobs.describe_media(connection, job_name, media_sample_rate_hertz=44100, media_duration=2.5)
-            jobs.save_transcript(connection, job_name, TRANSCRIPT)
+            transcripts.save_transcript(connection, job_name, TRANSCRIPT)
             assert jobs.move_job(connection, job_name, JobStatus.COMPLETED, at=datetime.now(UTC))
 
     def fail(self, job_name: str, reason: str) -> None:

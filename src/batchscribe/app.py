@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
+from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import ConfigurationError, ServiceUnavailable
@@ -34,7 +35,7 @@ from batchscribe.parts import (
     server_key,
     upgrade_database,
 )
-from batchscribe.processes import die_with_parent
+from batchscribe.processes import die_with_parent, give_large_memory_back
 from batchscribe.settings import Settings
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
@@ -52,9 +53,12 @@ class Transcribe(Protocol):
     """Transcribes one recording in this process's own children."""
 
     def __call__(
-        self, path: Path, *, language_code: str, on_progress: Callable[[float, float | None], None]
+        self, path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
     ) -> Transcript:
-        """Return the transcript; ``on_progress`` is given seconds done and, once known, seconds in all."""
+        """Return the transcript. Raises InvalidRequest and UnsupportedLanguage for what the engine cannot do.
+
+        ``on_progress`` is given seconds done and, once known, seconds in all.
+        """
 
 
 def prepare(settings: Settings) -> None:
@@ -117,6 +121,7 @@ def _warn_of_openness(settings: Settings, service: TranscriptionService) -> None
 def run_worker(settings: Settings) -> None:
     """Transcribe jobs until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
     _follow_supervisor(settings)
+    give_large_memory_back()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -203,9 +208,9 @@ def local_transcriber(settings: Settings) -> Iterator[Transcribe]:
     try:
 
         def transcribe(
-            path: Path, *, language_code: str, on_progress: Callable[[float, float | None], None]
+            path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
         ) -> Transcript:
-            options = TranscriptionOptions(language_code=language_code)
+            check_options(options, engine.capabilities, settings.engine.value)
             return transcribe_directly(path, options, decoder=decoder, engine=engine, on_progress=on_progress)
 
         yield transcribe

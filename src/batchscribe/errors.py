@@ -11,6 +11,7 @@ BatchScribeError
 │   ├── JobNotFinished              job_not_finished
 │   ├── JobAlreadyEnded             job_already_ended
 │   ├── MediaNotFound               media_not_found
+│   ├── VocabularyNotFound          vocabulary_not_found
 │   ├── StorageFull                 storage_full
 │   ├── QueueFull                   queue_full
 │   ├── IdempotencyConflict         idempotency_conflict
@@ -112,6 +113,12 @@ class MediaNotFound(RequestRefused):
     """The job's recording is no longer kept."""
 
     code = "media_not_found"
+
+
+class VocabularyNotFound(RequestRefused):
+    """No vocabulary, or no vocabulary filter, has this name."""
+
+    code = "vocabulary_not_found"
 
 
 class StorageFull(RequestRefused):

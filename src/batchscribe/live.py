@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import Engine as Database
 from sqlalchemy import select
 
-from batchscribe.database import chunks, jobs
+from batchscribe.database import chunks, jobs, transcripts
 from batchscribe.database.connection import reading
 from batchscribe.database.jobs import JobEvent
 from batchscribe.database.schema import jobs as jobs_table
-from batchscribe.domain.transcript import Segment
+from batchscribe.domain.transcript import Segment, join_fragments
+from batchscribe.finishing import finished, takes_words_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,20 @@ class LiveReader:
             return jobs.events_after(connection, event_id)
 
     def transcript_from(self, job_name: str, *, chunk: int, segment: int) -> PartialTranscript:
-        """Return what there is of a transcript from a chunk on or, where it is whole already, from a segment on."""
+        """Return what there is of a transcript from a chunk on or, where it is whole already, from a segment on.
+
+        Of a job whose words may be redacted or filtered there is nothing until the whole is there.
+        """
         with reading(self._database) as connection:
-            whole = jobs.find_transcript(connection, job_name)
-            found = chunks.fragments_from(connection, job_name, chunk) if whole is None else []
-        if whole is not None:
-            return PartialTranscript(segments=whole.segments[segment:], next_chunk=chunk, is_whole=True)
-        segments = tuple(each for fragment in found for each in fragment.segments)
+            whole = transcripts.find_transcript(connection, job_name)
+            if whole is not None:
+                return PartialTranscript(segments=whole.segments[segment:], next_chunk=chunk, is_whole=True)
+            job = jobs.find_job(connection, job_name)
+            if job is None or takes_words_out(job.options):
+                return PartialTranscript(segments=(), next_chunk=chunk, is_whole=False)
+            found = chunks.fragments_from(connection, job_name, chunk)
+        joined = join_fragments(found, language_code=job.options.language_code, duration=job.media_duration or 0.0)
+        segments = finished(joined, job.options).segments
         return PartialTranscript(segments=segments, next_chunk=chunk + len(found), is_whole=False)
 
     def progress(self, job_names: Iterable[str]) -> dict[str, Progress]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import Capabilities
+from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities
 from batchscribe.domain.ports import Engine, MediaStore
 from batchscribe.egress import EgressRules
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
@@ -188,10 +188,11 @@ def egress_rules(settings: Settings) -> EgressRules:
 def _capabilities(settings: Settings) -> Capabilities:
     """Return what the chosen engine can do, without loading it."""
     if settings.engine is EngineName.SCRIPTED:
-        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES)
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | {"vocabulary_name"})
     from batchscribe.engines.catalogue import ModelCatalogue
 
-    return Capabilities(language_codes=ModelCatalogue(settings.model_folder).language_codes(settings.model))
+    codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)
+    return Capabilities(language_codes=codes, options=PIPELINE_OPTIONS)
 
 
 def _unusable_database(settings: Settings, error: Exception) -> ConfigurationError:

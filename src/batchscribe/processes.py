@@ -8,6 +8,9 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+#: Of glibc's ``malloc.h``. Setting it also ends its adapting itself to what is freed.
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 1 << 20
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -20,3 +23,14 @@ def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) ->
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent_pid:
             os.kill(os.getpid(), number)
+
+
+def give_large_memory_back() -> None:
+    """Have the C library return every large allocation to the system when it is freed.
+
+    By default glibc keeps the chunks of audio that come and go in its heaps, one for each thread, which then grow with
+    the length of a recording. Elsewhere nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

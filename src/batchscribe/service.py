@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -12,19 +12,19 @@ from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from batchscribe.database import idempotency as idempotency_keys
-from batchscribe.database import jobs
+from batchscribe.database import jobs, transcripts, word_lists
 from batchscribe.database.connection import reading, writing
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
 from batchscribe.domain.keys import ApiKey
 from batchscribe.domain.media import checked_format
+from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import Idempotency, Submission, Terms, first_given, read_submission
-from batchscribe.domain.transcript import Transcript
+from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.egress import EgressRules
 from batchscribe.errors import (
     Cancelled,
-    IdempotencyConflict,
     JobAlreadyEnded,
     JobNotFinished,
     JobNotFound,
@@ -34,11 +34,12 @@ from batchscribe.errors import (
     QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
-    UnsupportedLanguage,
 )
 from batchscribe.key_ring import KeyRing, check_quotas
 from batchscribe.live import LiveReader
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.storage import store_errors_are_said
+from batchscribe.vocabularies import Vocabularies
 from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
 
@@ -78,6 +79,8 @@ class TranscriptionService:
         self.ring = KeyRing(database)
         #: For those who follow jobs while they run.
         self.live = LiveReader(database)
+        #: The lists of words that submissions may name.
+        self.vocabularies = Vocabularies(database)
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -96,9 +99,7 @@ class TranscriptionService:
         """
         checked_format(file_name, head)
         submission = read_submission(fields)
-        code = submission.options.language_code
-        if code not in self._capabilities.language_codes:
-            raise UnsupportedLanguage(f"The engine cannot recognise the language {code}.")
+        check_options(submission.options, self._capabilities, "server's")
         if submission.webhook is not None:
             self.webhooks.check(submission.webhook)
         return submission
@@ -109,7 +110,7 @@ class TranscriptionService:
             self.ring.check_quotas(key)
         if self.monitor.is_queue_full():
             raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
-        with _store_errors_are_said():
+        with store_errors_are_said():
             return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
@@ -130,17 +131,19 @@ class TranscriptionService:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; IdempotencyConflict; QuotaUsedUp for a key; ServiceUnavailable when the store or
-        the database does not take it. Nothing is kept then.
+        Raises UnsupportedMediaFormat; InvalidRequest for an unknown vocabulary; IdempotencyConflict; QuotaUsedUp for a
+        key; ServiceUnavailable when the store or the database does not take it. Nothing is kept then.
         """
         media_format = checked_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
+        owner = "" if key is None else key.id
+        named_lists = self.vocabularies.named_by(submission.options, owner=owner)
         now = datetime.now(UTC)
         name = new_job_name()
         media = media_key(name, media_format.value, now)
         try:
-            with _store_errors_are_said():
+            with store_errors_are_said():
                 size_bytes = upload.commit(media)
         except ServiceUnavailable:
             # It may have its name already, but perhaps not on disk.
@@ -163,13 +166,15 @@ class TranscriptionService:
             upload_seconds=upload_seconds,
             created_at=now,
             webhook=submission.webhook,
-            owner="" if key is None else key.id,
+            owner=owner,
         )
         try:
             with self._database.begin() as connection:
                 jobs.add_job(connection, job)
                 if key is not None:
                     check_quotas(connection, key, is_counted=True)
+                for words in named_lists:
+                    word_lists.keep_words(connection, name, words)
                 if idempotency is not None:
                     idempotency_keys.remember(connection, idempotency, name, at=now)
                 self._dispatcher.enqueue_recording(
@@ -249,12 +254,19 @@ class TranscriptionService:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
         job = self.get(job_name, owner=owner)
         with reading(self._database) as connection:
-            transcript = jobs.find_transcript(connection, job_name)
+            transcript = transcripts.find_transcript(connection, job_name)
         if transcript is None:
             if job.failure is not None:
                 raise JobNotFinished(f"The job has no transcript because it failed: {job.failure.reason}")
             raise JobNotFinished(f"The job has no transcript yet. Job status: {job.status.value}.")
         return transcript
+
+    def name_speakers(self, job_name: str, names: Mapping[str, str | None], *, owner: str | None = None) -> Transcript:
+        """Give speakers names, or with None take them. Raises JobNotFound, JobNotFinished, InvalidRequest."""
+        check_labels(self.transcript(job_name, owner=owner), names)
+        with writing(self._database) as connection:
+            transcripts.name_speakers(connection, job_name, names)
+        return self.transcript(job_name)
 
     def open_media(self, job_name: str, *, owner: str | None = None) -> tuple[TranscriptionJob, BinaryIO]:
         """Return a job and its recording, opened for reading. Raises JobNotFound, MediaNotFound."""
@@ -265,13 +277,8 @@ class TranscriptionService:
             raise MediaNotFound("The recording is no longer kept.") from error
 
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
-        """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
         with reading(self._database) as connection:
-            name = idempotency_keys.earlier_job_name(connection, idempotency, at=datetime.now(UTC))
-            job = None if name is None else jobs.find_job(connection, name)
-        if name is not None and job is None:
-            raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
-        return job
+            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
 
     def _forget_recording(self, key: str) -> None:
         """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""
@@ -289,12 +296,3 @@ class TranscriptionService:
 
 def _not_found(job_name: str) -> JobNotFound:
     return JobNotFound(f"Job not found: {job_name}")
-
-
-@contextmanager
-def _store_errors_are_said() -> Iterator[None]:
-    """Raise ServiceUnavailable where the media store fails."""
-    try:
-        yield
-    except (OSError, StoreUnavailable) as error:
-        raise ServiceUnavailable("The recording could not be stored. Try again in a moment.") from error

@@ -2,9 +2,12 @@
 
 A transcript::
 
-    {"language_code": "en-US", "duration": 7.25, "segments": [SEGMENT, ...]}
+    {"language_code": "en-US", "duration": 7.25, "segments": [SEGMENT, ...],
+     "speakers": [{"label": "spk_0", "name": "Ann"}], "languages": [{"language_code": "en-US", "score": 0.98}],
+     "is_redacted": true}
 
-A segment (``quality`` only where the engine gives it)::
+A segment (``quality`` only where the engine gives it; ``speaker_label``, ``channel_label``, ``language_code`` and
+``suspect`` only where there is one)::
 
     {"start": 0.31, "end": 2.08, "items": [ITEM, ...],
      "quality": {"average_log_probability": -0.21, "compression_ratio": 1.1, "no_speech_probability": 0.02}}
@@ -15,7 +18,9 @@ An item is a word, or with ``kind`` a mark of punctuation::
     {"kind": "punctuation", "content": ",", "start": 0.62, "end": 0.62}
 
 To keep transcripts small, an item leaves out what is usual: ``kind`` for a word, ``confidence`` where there is none,
-and ``space_before`` where a word has a space before it or a mark of punctuation has none.
+and ``space_before`` where a word has a space before it or a mark of punctuation has none. ``language_code``,
+``redaction`` and ``is_filter_match`` stand only where there is something to say, as ``speakers``, ``languages`` and
+``is_redacted`` do.
 
 Times are seconds from the recording's start, to the millisecond; the other figures have three digits after the point.
 A value of that precision comes back exactly. Readers ignore keys they do not know.
@@ -31,18 +36,29 @@ from datetime import datetime
 from typing import Any
 
 from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
-from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Transcript
+from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Speaker, SpokenLanguage, Transcript
+from batchscribe.domain.word_lists import WordList
 
 _DIGITS = 3
 
 
 def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
     """Return the transcript as values that :mod:`json` can write."""
-    return {
+    data: dict[str, Any] = {
         "language_code": transcript.language_code,
         "duration": round(transcript.duration, _DIGITS),
         "segments": [segment_to_json(segment) for segment in transcript.segments],
     }
+    if transcript.speakers:
+        data["speakers"] = [_given(label=each.label, name=each.name) for each in transcript.speakers]
+    if transcript.languages:
+        data["languages"] = [
+            _given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
+            for each in transcript.languages
+        ]
+    if transcript.is_redacted:
+        data["is_redacted"] = True
+    return data
 
 
 def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
@@ -51,6 +67,12 @@ def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
         language_code=data["language_code"],
         duration=float(data["duration"]),
         segments=tuple(segment_from_json(segment) for segment in data["segments"]),
+        speakers=tuple(Speaker(label=each["label"], name=each.get("name")) for each in data.get("speakers", ())),
+        languages=tuple(
+            SpokenLanguage(language_code=each["language_code"], score=each.get("score"), duration=each.get("duration"))
+            for each in data.get("languages", ())
+        ),
+        is_redacted=bool(data.get("is_redacted", False)),
     )
 
 
@@ -59,6 +81,12 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
     data: dict[str, Any] = {
         "start": round(segment.start, _DIGITS),
         "end": round(segment.end, _DIGITS),
+        **_given(
+            speaker_label=segment.speaker_label,
+            channel_label=segment.channel_label,
+            language_code=segment.language_code,
+            suspect=segment.suspect,
+        ),
         "items": [_item_to_json(item) for item in segment.items],
     }
     if segment.quality is not None:
@@ -84,7 +112,20 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
             compression_ratio=float(quality["compression_ratio"]),
             no_speech_probability=float(quality["no_speech_probability"]),
         ),
+        speaker_label=data.get("speaker_label"),
+        channel_label=data.get("channel_label"),
+        language_code=data.get("language_code"),
+        suspect=data.get("suspect"),
     )
+
+
+def _given(**values: str | float | None) -> dict[str, Any]:
+    """Return what is not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _item_to_json(item: Item) -> dict[str, Any]:
@@ -95,7 +136,9 @@ def _item_to_json(item: Item) -> dict[str, Any]:
         data["confidence"] = round(item.confidence, _DIGITS)
     if item.space_before is not _usual_space_before(item.kind):
         data["space_before"] = item.space_before
-    return data
+    if item.is_filter_match:
+        data["is_filter_match"] = True
+    return data | _given(language_code=item.language_code, redaction=item.redaction)
 
 
 def _item_from_json(data: Mapping[str, Any]) -> Item:
@@ -109,6 +152,9 @@ def _item_from_json(data: Mapping[str, Any]) -> Item:
         end=float(data["end"]),
         confidence=None if confidence is None else float(confidence),
         space_before=bool(data.get("space_before", _usual_space_before(kind))),
+        language_code=data.get("language_code"),
+        redaction=data.get("redaction"),
+        is_filter_match=bool(data.get("is_filter_match", False)),
     )
 
 
@@ -190,6 +236,33 @@ def page_to_json(page: JobPage, *, status_filter: str | None, max_results: int) 
         data["next_token"] = page.next_token
         data["message"] = "More results available. Use next_token to fetch the next page."
     return data
+
+
+def speakers_to_json(job_name: str, transcript: Transcript) -> dict[str, Any]:
+    """Return the speakers and channels of a transcript, each with what it said and the name that people read."""
+    spoken: dict[str, float] = {}
+    for segment in transcript.segments:
+        for label in (segment.speaker_label, segment.channel_label):
+            if label is not None:
+                spoken[label] = spoken.get(label, 0.0) + segment.end - segment.start
+    speakers = [
+        {
+            "label": each.label,
+            "name": each.name,
+            "display_name": each.display_name,
+            "speech_seconds": round(spoken.get(each.label, 0.0), _DIGITS),
+        }
+        for each in transcript.speakers
+    ]
+    return {"job_name": job_name, "speakers": speakers}
+
+
+def word_list_to_json(words: WordList, name_field: str, words_field: str | None) -> dict[str, Any]:
+    """Return a vocabulary or a vocabulary filter under AWS's names; without its words where their field is None."""
+    data: dict[str, Any] = {name_field: words.name, "language_code": words.language_code}
+    if words_field is not None:
+        data[words_field] = list(words.words)
+    return data | {"word_count": len(words.words), "last_modified_time": _time(words.updated_at)}
 
 
 def _time(moment: datetime | None) -> str | None:

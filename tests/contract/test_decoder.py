@@ -127,6 +127,47 @@ def test_two_channels_are_mixed_and_never_cancel_each_other(decoder: Decoder) ->
         assert loudness(pcm) == pytest.approx(expected * loudness(plain.tobytes()), rel=0.05)
 
 
+def interleaved(left: bytes, right: bytes) -> bytes:
+    """Return two channels as a WAV file holds them."""
+    samples = array("h", bytes(2 * len(left)))
+    samples[0::2], samples[1::2] = array("h", left), array("h", right)
+    return samples.tobytes()
+
+
+def test_channels_apart_come_as_they_are(decoder: Decoder) -> None:
+    """Interleaved, at their own rate to the sample; from another rate as long, and each still by itself."""
+    left, right = tone(2.0), bytes(len(tone(2.0)))
+    with file_of(wav(interleaved(left, right), channels=2)) as media, decoder.open(media, channels_apart=True) as audio:
+        pcm = b"".join(audio.blocks())
+        assert audio.channels == 2
+    assert pcm == interleaved(left, right)
+    left, right = tone(2.0, rate=8000, hertz=300.0), bytes(len(tone(2.0, rate=8000)))
+    phone = wav(interleaved(left, right), channels=2, rate=8000)
+    with file_of(phone) as media, decoder.open(media, channels_apart=True) as audio:
+        samples = array("h", b"".join(audio.blocks()))
+    assert len(samples) / 2 / SAMPLE_RATE_HERTZ == pytest.approx(2.0, abs=0.05)
+    assert loudness(samples[0::2].tobytes()) > 1000
+    assert max(map(abs, samples[1::2])) < 10
+
+
+def test_one_channel_apart_is_one(decoder: Decoder) -> None:
+    """There is nothing to keep apart."""
+    with file_of(wav(tone(1.0))) as media, decoder.open(media, channels_apart=True) as audio:
+        assert (audio.channels, b"".join(audio.blocks())) == (1, tone(1.0))
+
+
+def test_more_channels_than_two_are_not_kept_apart(decoder: Decoder) -> None:
+    """The sentence says what to do; mixed they are taken."""
+    content = wav(tone(0.5) * 4, channels=4)
+    with (
+        file_of(content) as media,
+        pytest.raises(MediaNotRecognised, match="4 channels; two at most"),
+        decoder.open(media, channels_apart=True) as audio,
+    ):
+        list(audio.blocks())
+    assert decoded(decoder, content)[1]
+
+
 def test_the_offset_of_the_media_is_neither_used_nor_moved(decoder: Decoder) -> None:
     """A recording is decoded from its start wherever its file stands, and stays there."""
     with file_of(wav(tone(0.5))) as media:

@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import IntegrityError
 
-from batchscribe.database import chunks, jobs
+from batchscribe.database import chunks, jobs, transcripts
 from batchscribe.database.chunks import Chunk
 from batchscribe.database.connection import connect
 from batchscribe.database.schema import chunks as chunks_table
@@ -247,11 +247,11 @@ class TestJobs:
         with database.begin() as connection:
             name = add_job_in(connection, JobStatus.IN_PROGRESS)
             plan(connection, name, 2)
-            jobs.save_transcript(connection, name, TRANSCRIPT)
+            transcripts.save_transcript(connection, name, TRANSCRIPT)
             assert jobs.delete_job(connection, name, at=BEGINNING)
             assert not jobs.delete_job(connection, name, at=BEGINNING)
             assert jobs.find_job(connection, name) is None
-            assert jobs.find_transcript(connection, name) is None
+            assert transcripts.find_transcript(connection, name) is None
             assert chunks.find_chunk(connection, name, 0) is None
             assert event_types(connection, name) == ["job.queued", "job.started", "job.deleted"]
             assert not chunks.save_fragment(connection, name, 0, (SEGMENT,), at=BEGINNING)
@@ -262,13 +262,13 @@ class TestJobs:
         """A second one for the job is refused."""
         with database.begin() as connection:
             name = add_job_in(connection, JobStatus.IN_PROGRESS)
-            jobs.save_transcript(connection, name, TRANSCRIPT)
-            assert jobs.find_transcript(connection, name) == TRANSCRIPT
+            transcripts.save_transcript(connection, name, TRANSCRIPT)
+            assert transcripts.find_transcript(connection, name) == TRANSCRIPT
             found = jobs.find_job(connection, name, with_text=True)
             assert found is not None
             assert found.text == "héllo"
         with pytest.raises(IntegrityError), database.begin() as connection:
-            jobs.save_transcript(connection, name, TRANSCRIPT)
+            transcripts.save_transcript(connection, name, TRANSCRIPT)
 
     def test_ids_of_events_are_never_used_again(self, database: Engine) -> None:
         """A reader that has seen the last event misses none, even when events are removed meanwhile."""

@@ -126,9 +126,19 @@ def test_nobody_sees_or_touches_anothers_job(api: RunningApi) -> None:
     gone = "transcribe-00000000-0000-4000-8000-000000000000"
     for method, below in (
         ("GET", ""), ("GET", "?wait=1"), ("GET", "/transcript"), ("GET", "/transcript?since_segment=0"),
-        ("GET", "/media"), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", ""),
+        ("GET", "/media"), ("GET", "/events"), ("GET", "/speakers"), ("PATCH", "/speakers"), ("POST", "/cancel"),
+        ("DELETE", ""),
     ):  # fmt: skip
-        foreign, absent = (ask(api, theirs, f"/transcribe-job/{each}{below}", method) for each in (name, gone))
+        foreign, absent = (
+            ask(
+                api,
+                theirs,
+                f"/transcribe-job/{each}{below}",
+                method,
+                json={"ch_0": "Ann"} if method == "PATCH" else None,
+            )
+            for each in (name, gone)
+        )
         assert (foreign.status_code, absent.status_code) == (404, 404), below
         assert foreign.text.replace(name, gone) == absent.text
         assert foreign.headers.keys() == absent.headers.keys()
@@ -167,6 +177,38 @@ def test_webhooks_belong_to_their_key_too(api: RunningApi) -> None:
     assert ask(api, theirs, "/webhook-endpoints").json()["count"] == 0
     secrets = [ask(api, text, "/webhook-secret").json()["secret"] for text in (mine, theirs)]
     assert secrets[0] != secrets[1]
+
+
+@pytest.mark.parametrize(("kind", "field"), [("vocabularies", "phrases"), ("vocabulary-filters", "words")])
+def test_lists_of_words_belong_to_their_key_too(api: RunningApi, kind: str, field: str) -> None:
+    """Two lists of one name are two; nobody reads, names, replaces or deletes another's."""
+    (_, mine), (_, theirs), (_, reader) = make_key(api), make_key(api), make_key(api, "read")
+    path = f"/{kind}/names"
+
+    def put(text: str, word: str) -> int:
+        return ask(api, text, path, "PUT", json={"language_code": "en-US", field: [word]}).status_code
+
+    listed = kind.replace("-", "_")
+    asked = (
+        {"vocabulary_name": "names"}
+        if kind == "vocabularies"
+        else {"vocabulary_filter_name": "names", "vocabulary_filter_method": "mask"}
+    )
+    assert put(mine, "Ann") == 201
+    assert ask(api, theirs, path).headers["X-Error-Code"] == "vocabulary_not_found"
+    assert ask(api, theirs, f"/{kind}").json()[listed] == []
+    assert ask(api, theirs, path, "DELETE").status_code == 404
+    refused = submit(api, theirs, **asked)
+    assert refused.status_code == 400
+    assert "named names" in refused.json()["error"]
+    assert put(theirs, "Bob") == 201
+    assert put(theirs, "Bea") == 200
+    assert [ask(api, text, path).json()[field] for text in (mine, theirs)] == [["Ann"], ["Bea"]]
+    assert ask(api, theirs, path, "DELETE").status_code == 200
+    assert ask(api, mine, f"/{kind}").json()["count"] == 1
+    assert submit(api, mine, **asked).status_code == 201
+    assert (put(reader, "Eve"), ask(api, reader, path, "DELETE").status_code) == (403, 403)
+    assert ask(api, reader, path).status_code == 404
 
 
 def test_the_same_idempotency_key_of_two_keys_makes_two_jobs(api: RunningApi) -> None:

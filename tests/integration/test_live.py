@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -19,6 +20,7 @@ import requests
 from batchscribe.database import chunks, jobs
 from batchscribe.database.chunks import Chunk
 from batchscribe.domain.transcript import Item, ItemKind, Segment
+from batchscribe.domain.word_lists import WordListKind
 from batchscribe.web import live
 from running_api import RunningApi, running_api
 
@@ -142,6 +144,43 @@ def test_segments_come_in_order_as_chunks_are_recognised(api: RunningApi) -> Non
     told = [data for kind, _, data in stream.events if kind == "segments"]
     assert [each["first_segment"] for each in told] == [0, 2]
     assert [each["text"] for data in told for each in data["segments"]] == ["chunk0", "chunk1", "chunk2"]
+
+
+@pytest.mark.parametrize("asked", ["redact_types", "vocabulary_filter_name"])
+def test_what_may_be_taken_out_is_not_told_before_the_end(api: RunningApi, asked: str) -> None:
+    """Neither on a stream nor to who reads on: all segments come at the end, as they are stored."""
+    fields = {"redact_types": "EMAIL"}
+    if asked == "vocabulary_filter_name":
+        api.service.vocabularies.put(WordListKind.VOCABULARY_FILTER, "rude", language_code="en-US", words=["chunk0"])
+        fields = {"vocabulary_filter_name": "rude", "vocabulary_filter_method": "mask"}
+    name = api.submit(**fields)
+    api.start(name)
+    plan(api, name, 2)
+    path = f"/transcribe-job/{name}"
+    recognise(api, name, 0)
+    with following(api, f"{path}/events") as stream:
+        stream.wait("job")
+        recognise(api, name, 1)
+        partial = api.get(f"{path}/transcript?since_segment=0").json()
+        assert (partial["segments"], partial["next_segment"], partial["is_whole"]) == ([], 0, False)
+        api.complete(name)
+        stream.wait("job", "segments", "job.completed")
+        stream.wait_for_end()
+    assert "chunk" not in str(stream.events)
+    assert [each["text"] for each in stream.events[-2][2]["segments"]] == ["Hello there."]
+    assert stream.events[-2][2]["first_segment"] == 0
+
+
+def test_partial_segments_are_as_they_will_be_stored(api: RunningApi) -> None:
+    """Chinese in the script of its code, for one."""
+    name = api.submit(language_code="zh-TW")
+    api.start(name)
+    plan(api, name, 2)
+    simplified = replace(segment(0), items=(replace(segment(0).items[0], content="汉语"),))
+    with api.database.begin() as connection:
+        assert chunks.save_fragment(connection, name, 0, (simplified,), at=datetime.now(UTC))
+    [shown] = api.get(f"/transcribe-job/{name}/transcript?since_segment=0").json()["segments"]
+    assert shown["text"] == "漢語"
 
 
 def test_who_comes_back_hears_what_was_missed_and_nothing_twice(api: RunningApi) -> None:

@@ -25,7 +25,8 @@ from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.ports import ChunkAudio
-from batchscribe.domain.submission import Submission
+from batchscribe.domain.submission import read_submission
+from batchscribe.domain.word_lists import WordListKind
 from batchscribe.engines.scripted import Act, ScriptedEngine
 from batchscribe.errors import JobNotFound
 from batchscribe.service import TranscriptionService
@@ -65,13 +66,17 @@ class Works:
         self.workers.append(worker)
         return worker
 
-    def submit(self, data: bytes, *, file_name: str = "talk.wav") -> TranscriptionJob:
-        """Submit a recording."""
+    def submit(self, data: bytes, *, file_name: str = "talk.wav", **fields: str) -> TranscriptionJob:
+        """Submit a recording with these fields of the form."""
         upload = self.service.begin_upload()
         try:
             upload.write(data)
             return self.service.submit(
-                upload, file_name=file_name, head=data[:64], submission=Submission(), upload_seconds=0.1
+                upload,
+                file_name=file_name,
+                head=data[:64],
+                submission=read_submission(fields),
+                upload_seconds=0.1,
             )
         finally:
             upload.abort()
@@ -156,6 +161,78 @@ def test_recordings_become_transcripts(works: Works) -> None:
     assert transcript.text == long.text
     until(lambda: works.unfinished_work() == 0)
     assert works.files() == sorted(job.media_key.removesuffix(".wav") for job in (short, again, other, long))
+
+
+def stereo(seconds: float) -> bytes:
+    """Return a recording with noise on the left and silence on the right."""
+    left = wav(seconds)[44:]
+    samples = b"".join(left[at : at + 2] + bytes(2) for at in range(0, len(left), 2))
+    file = BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setparams((2, 2, RATE_HERTZ, 0, "NONE", ""))
+        recording.writeframes(samples)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("seconds", [5, 200])
+def test_channels_are_transcribed_apart(works: Works, seconds: int) -> None:
+    """In one chunk or in several, each segment says its channel, and one where nothing is said is there too."""
+    works.start_worker()
+    job = works.ended(works.submit(stereo(seconds), channel_identification="true").name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    assert job.media_duration == pytest.approx(seconds)
+    transcript = works.service.transcript(job.name)
+    assert transcript.segments
+    assert {segment.channel_label for segment in transcript.segments} == {"ch_0"}
+    assert [speaker.label for speaker in transcript.speakers] == ["ch_0", "ch_1"]
+    assert transcript.segments[-1].end == pytest.approx(seconds)
+    mono = works.ended(works.submit(wav(5), channel_identification="true").name)
+    assert [speaker.label for speaker in works.service.transcript(mono.name).speakers] == ["ch_0"]
+
+
+def test_progress_of_channels_counts_the_recordings_seconds(works: Works) -> None:
+    """Half of it is done when one of two channels is."""
+    works.start_worker(real_time_factor=0.1)
+    name = works.submit(stereo(20), channel_identification="true").name
+    seen = [0.0]
+    while not (job := works.service.get(name)).status.is_final:
+        seen.append(job.progress)
+        time.sleep(0.02)
+    assert job.status is JobStatus.COMPLETED
+    assert seen == sorted(seen)
+    assert any(0.2 < each < 0.8 for each in seen)
+
+
+def test_words_of_a_vocabulary_and_of_a_filter_are_heeded(works: Works) -> None:
+    """The engine is given the phrases; the filter is applied before anything is stored."""
+    put = works.service.vocabularies.put
+    put(WordListKind.VOCABULARY, "names", language_code="en-US", words=["Ann", "Bob"])
+    put(WordListKind.VOCABULARY_FILTER, "some", language_code="en-US", words=["ann"])
+    works.start_worker()
+    plain = works.ended(works.submit(wav(5), vocabulary_name="names").name)
+    assert plain.text
+    assert set(plain.text.split()) == {"Ann", "Bob"}
+    filtered = works.ended(
+        works.submit(
+            wav(5), vocabulary_name="names", vocabulary_filter_name="some", vocabulary_filter_method="mask"
+        ).name
+    )
+    assert filtered.text == plain.text.replace("Ann", "***")
+
+
+def test_nothing_that_was_redacted_is_stored_in_clear(works: Works) -> None:
+    """Neither in the transcript, nor in its text, nor in what is left of the chunks."""
+    words = ["4111111111111111", "hello"]
+    works.service.vocabularies.put(WordListKind.VOCABULARY, "cards", language_code="en-US", words=words)
+    works.start_worker()
+    job = works.ended(works.submit(wav(200), vocabulary_name="cards", redact_types="CREDIT_DEBIT_NUMBER").name)
+    assert job.text
+    assert "[CREDIT_DEBIT_NUMBER]" in job.text
+    with works.database.connect() as connection:
+        for column in ("transcripts.text", "transcripts.body", "chunks.fragment"):
+            table, _, name = column.partition(".")
+            values = connection.execute(text(f"SELECT {name} FROM {table}")).scalars()  # noqa: S608 - our own words
+            assert not any("4111" in (value or "") for value in values), column
 
 
 def test_a_recording_that_cannot_be_transcribed_fails_with_its_reason(works: Works) -> None:

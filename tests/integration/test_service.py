@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from batchscribe import app, parts
-from batchscribe.database import chunks, jobs, workers
+from batchscribe.database import chunks, jobs, transcripts, workers
 from batchscribe.database.chunks import Chunk
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob, work_prefix
@@ -106,7 +106,7 @@ def bring_to(database: Engine, settings: Settings, job_name: str, status: JobSta
         if status.is_final:
             jobs.move_job(connection, job_name, status, at=NOW)
         if status is JobStatus.COMPLETED:
-            jobs.save_transcript(connection, job_name, TRANSCRIPT)
+            transcripts.save_transcript(connection, job_name, TRANSCRIPT)
 
 
 class TestSubmit:

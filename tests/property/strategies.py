@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Transcript
+from batchscribe.domain.transcript import (
+    Item,
+    ItemKind,
+    Quality,
+    Segment,
+    Transcript,
+    join_segments,
+    with_names,
+    with_speakers,
+)
 
 #: A law may take as long as a busy machine needs.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,6 +84,29 @@ def segments(draw: st.DrawFn, start: float = 0.0) -> Segment:
     return Segment(
         start=start_milliseconds / 1000, end=time / 1000, items=tuple(items), quality=draw(st.none() | quality)
     )
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> Transcript:
+    """Return a transcript of up to two channels and three speakers, some with names; channels talk at once."""
+    channels = draw(st.sampled_from(((None,), ("ch_0",), ("ch_0", "ch_1"))))
+    joined: tuple[Segment, ...] = ()
+    for channel in channels:
+        made: list[Segment] = []
+        for _ in range(draw(st.integers(0, 3))):
+            drawn = draw(segments(made[-1].end if made else 0.0))
+            speaker = draw(st.sampled_from((None, "spk_0", "spk_1", "spk_10")))
+            suspect = draw(st.sampled_from((None, "Nothing is heard here.")))
+            made.append(replace(drawn, channel_label=channel, speaker_label=speaker, suspect=suspect))
+        joined = join_segments(joined, tuple(made))
+    end = max((segment.end for segment in joined), default=0.0)
+    whole = with_speakers(Transcript(language_code="en-US", duration=end, segments=joined))
+    names = draw(st.dictionaries(st.sampled_from(("spk_0", "spk_1", "ch_0")), st.sampled_from(NAMES)))
+    return with_names(whole, names)
+
+
+#: What people call people.
+NAMES = ("Ann", "Dr. O'Neill & Söhne", "王小明", "=cmd|' /C calc'!A0", "<v Bob>", "--> nobody", "N" * 60)
 
 
 @st.composite

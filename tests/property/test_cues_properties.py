@@ -7,12 +7,18 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import PATIENT, transcripts
+from strategies import PATIENT, conversations, transcripts
 
 from batchscribe.domain.cues import Cue, CueLimits, columns, lay_out_cues
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
 
-LIMITS = st.sampled_from((CueLimits(), CueLimits(line_columns=20, shortest=0.5, longest=3.0, pause=0.5)))
+LIMITS = st.sampled_from(
+    (
+        CueLimits(),
+        CueLimits(line_columns=20, shortest=0.5, longest=3.0, pause=0.5),
+        CueLimits(lines=1, columns_per_second=10.0),
+    )
+)
 
 
 def cues_of(transcript: Transcript, limits: CueLimits) -> list[Cue]:
@@ -66,6 +72,36 @@ def test_every_character_stands_in_the_cues_once_and_in_order(transcript: Transc
     """Nothing that was said is lost or said twice."""
     shown = "".join(line for cue in cues_of(transcript, limits) for line in cue.lines)
     assert shown.replace(" ", "") == transcript.text.replace(" ", "")
+
+
+@PATIENT
+@given(transcript=conversations(), limits=LIMITS, writes_names=st.booleans())
+def test_cues_of_people_who_talk_at_once_do_not_overlap(
+    transcript: Transcript, limits: CueLimits, writes_names: bool
+) -> None:
+    """Nor is one empty or too long, and all that was said is shown, with nothing beside it but names."""
+    names = {speaker.label: speaker.display_name for speaker in transcript.speakers}
+    cues = list(lay_out_cues(transcript.segments, limits, names=names, writes_names=writes_names))
+    assert all(first.end <= second.start for first, second in pairwise(cues))
+    for cue in cues:
+        assert cue.start < cue.end
+        assert round(cue.end - cue.start, 6) <= limits.longest
+        assert len(cue.lines) <= limits.lines
+        assert all(columns(line) <= limits.line_columns for line in cue.lines)
+    shown = "".join(line for cue in cues for line in cue.lines).replace(" ", "")
+    said = transcript.text.replace(" ", "")
+    assert shown == said or (writes_names and len(shown) >= len(said))
+
+
+@PATIENT
+@given(transcript=transcripts(), limits=LIMITS)
+def test_a_cue_stays_to_be_read_where_the_next_leaves_room(transcript: Transcript, limits: CueLimits) -> None:
+    """It ends early only for the next one, or at the longest."""
+    cues = cues_of(transcript, limits)
+    for cue, following in pairwise(cues):
+        reading = sum(map(columns, cue.lines)) / limits.columns_per_second
+        if cue.end - cue.start < min(reading, limits.longest) - 0.001:
+            assert cue.end == following.start
 
 
 @PATIENT

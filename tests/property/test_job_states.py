@@ -21,7 +21,7 @@ from sqlalchemy import event, text
 
 from batchscribe import parts
 from batchscribe import settings as our_settings
-from batchscribe.database import jobs
+from batchscribe.database import jobs, transcripts
 from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
@@ -67,6 +67,7 @@ class NoiseAudio:
             container="wav", codec="pcm", sample_rate_hertz=8000, channels=1, declared_duration=float(self._seconds)
         )
         self.warnings: list[str] = []
+        self.channels = 1
 
     def blocks(self) -> Iterator[bytes]:
         """Yield noise, and let something else happen in the middle."""
@@ -84,7 +85,7 @@ class NoiseDecoder:
         self.meanwhile: Callable[[], None] = lambda: None
 
     @contextmanager
-    def open(self, media: BinaryIO) -> Iterator[NoiseAudio]:
+    def open(self, media: BinaryIO, *, channels_apart: bool = False) -> Iterator[NoiseAudio]:  # noqa: ARG002
         """Read a recording of :data:`RECORDINGS`."""
         yield NoiseAudio(media, self.meanwhile)
 
@@ -214,7 +215,7 @@ class JobStates(RuleBasedStateMachine):
             for name in self.recordings.keys() - self.deleted.keys():
                 job = jobs.find_job(connection, name)
                 assert job is not None
-                has_transcript = jobs.find_transcript(connection, name) is not None
+                has_transcript = transcripts.find_transcript(connection, name) is not None
                 assert has_transcript is (job.status is JobStatus.COMPLETED)
 
     @invariant()

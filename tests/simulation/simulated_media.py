@@ -26,6 +26,7 @@ class SimulatedAudio:
     recording: Recording
     info: MediaInfo
     warnings: list[str]
+    channels: int = 1
 
     def blocks(self) -> Iterator[bytes]:
         """Yield PCM. Raises what a damaged recording or a killed child raises."""
@@ -47,7 +48,7 @@ class SimulatedDecoder:
         self._world = world
 
     @contextmanager
-    def open(self, media: BinaryIO) -> Iterator[SimulatedAudio]:
+    def open(self, media: BinaryIO, *, channels_apart: bool = False) -> Iterator[SimulatedAudio]:  # noqa: ARG002
         """Begin to decode; headers lie about the length now and then."""
         self._world.point("before decoding")
         recording = read_recording(media.read())

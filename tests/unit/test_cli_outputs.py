@@ -85,7 +85,7 @@ def test_several_recordings_need_a_folder(tmp_path: Path) -> None:
         plan(Path("a.mp3"), Path("b.mp3"), output=tmp_path / "out")
 
 
-def test_a_transcript_is_written_as_utf_8_with_a_line_end(tmp_path: Path) -> None:
+def test_a_transcript_is_written_as_utf_8_as_it_is(tmp_path: Path) -> None:
     """The folder is made."""
-    write_transcript("Grüße", tmp_path / "new" / "talk.txt")
+    write_transcript("Grüße\n".encode(), tmp_path / "new" / "talk.txt")
     assert (tmp_path / "new" / "talk.txt").read_bytes() == "Grüße\n".encode()

@@ -167,7 +167,7 @@ def test_a_child_is_modest_and_inherits_nothing(
         assert pid is not None
         child = psutil.Process(pid)
         environment = child.environ()
-        assert (child.nice(), child.cwd()) == (10, "/")
+        assert (child.nice(), child.cwd()) == (min(19, psutil.Process().nice() + 10), "/")
         assert (environment["OMP_NUM_THREADS"], environment["HF_HUB_OFFLINE"]) == ("1", "1")
         assert "A_SECRET" not in environment
         targets = {each.name: each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir() if int(each.name) != 2}

@@ -16,6 +16,7 @@ from batchscribe.cli.keys import keys
 from batchscribe.cli.models import models
 from batchscribe.cli.server import api, database, serve, worker
 from batchscribe.cli.transcribe import transcribe
+from batchscribe.cli.vocabularies import vocabularies, vocabulary_filters
 from batchscribe.cli.webhooks import webhooks
 from batchscribe.errors import BatchScribeError, ConfigurationError
 
@@ -37,7 +38,21 @@ def commands() -> None:
     """Transcribe recordings: run the server, or be its client."""
 
 
-for _command in (serve, api, worker, transcribe, jobs, webhooks, keys, models, database, doctor):
+_COMMANDS = (
+    serve,
+    api,
+    worker,
+    transcribe,
+    jobs,
+    vocabularies,
+    vocabulary_filters,
+    webhooks,
+    keys,
+    models,
+    database,
+    doctor,
+)
+for _command in _COMMANDS:
     commands.add_command(_command)
 
 

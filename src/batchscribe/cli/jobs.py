@@ -36,6 +36,7 @@ Examples:
   batchscribe jobs list --limit 500 | cut -f 1       tab-separated when not on a terminal
   batchscribe jobs show transcribe-a1b2...
   batchscribe jobs transcript transcribe-a1b2... --format srt > talk.srt
+  batchscribe jobs speakers transcribe-a1b2... spk_0=Ann spk_1=Bob
   batchscribe jobs watch transcribe-a1b2...
 """
 )
@@ -92,8 +93,26 @@ def show(name: str, as_json: bool, url: str | None) -> None:
 def transcript(name: str, export_format: str, url: str | None) -> None:
     """Print the transcript of a COMPLETED job."""
     with connected(url) as client:
-        text = client.transcript(name, export_format)
-    click.echo(text, nl=not text.endswith("\n"))
+        document = client.export(name, export_format)
+    click.echo(document, nl=False)
+
+
+@jobs.command()
+@click.argument("name")
+@click.argument("names", nargs=-1, metavar="[LABEL=NAME]...")
+@url_option
+def speakers(name: str, names: tuple[str, ...], url: str | None) -> None:
+    """Show who speaks in a transcript, or give names: spk_0=Ann spk_1=Bob ch_0=Agent; LABEL= takes one away."""
+    given: dict[str, str | None] = {}
+    for each in names:
+        label, is_pair, value = each.partition("=")
+        if not is_pair:
+            raise click.UsageError(f"{each} is not LABEL=NAME, such as spk_0=Ann.")
+        given[label] = value or None
+    with connected(url) as client:
+        shown = client.name_speakers(name, given) if given else client.speakers(name)
+    for label, display_name in shown.items():
+        click.echo(f"{label}\t{display_name}")
 
 
 @jobs.command()

@@ -20,7 +20,9 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 EXIT_INTERRUPTED = 130
 
 #: The formats in which a transcript can be had.
-TRANSCRIPT_FORMATS = ("txt", "json", "srt", "vtt")
+TRANSCRIPT_FORMATS = ("txt", "json", "srt", "vtt", "aws", "openai", "csv", "docx")
+#: The extension of a file in a format, where it is not the format's name.
+FORMAT_EXTENSIONS = {"aws": "json", "openai": "json"}
 
 data_dir_option = click.option(
     "--data-dir",
@@ -49,7 +51,7 @@ format_option = click.option(
     type=click.Choice(TRANSCRIPT_FORMATS),
     default="txt",
     show_default=True,
-    help="Running text, every word with its times and confidence, or subtitles.",
+    help="Running text, every word (json), subtitles (srt, vtt), AWS's or OpenAI's JSON, a table, or a Word document.",
 )
 
 

@@ -34,14 +34,13 @@ def plan_outputs(
     return dict(targets)
 
 
-def write_transcript(text: str, target: Path | None) -> None:
+def write_transcript(document: bytes, target: Path | None) -> None:
     """Write a transcript to its file, making the folder, or to stdout. Raises OSError."""
-    whole = text if text.endswith("\n") else f"{text}\n"
     if target is None:
-        click.echo(whole, nl=False)
+        click.echo(document, nl=False)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(whole, encoding="utf-8")
+    target.write_bytes(document)
 
 
 def _beside(file: Path, folder: str | None, name: str) -> Path:

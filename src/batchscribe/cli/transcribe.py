@@ -12,6 +12,7 @@ import click
 
 from batchscribe.cli.options import (
     EXIT_INTERRUPTED,
+    FORMAT_EXTENSIONS,
     data_dir_option,
     format_option,
     model_option,
@@ -49,6 +50,16 @@ Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong us
 )
 @with_options(
     click.option("--language", default="en-US", show_default=True, metavar="CODE", help="The language spoken."),
+    click.option("--channels", is_flag=True, help="Transcribe each of two channels apart."),
+    click.option("--speakers", is_flag=True, help="Say who speaks, where the engine can."),
+    click.option("--redact", metavar="TYPES", help="Take these out, such as EMAIL,PHONE; docs/http.md has all."),
+    click.option("--vocabulary", metavar="NAME", help="Favour its words, where the engine can."),
+    click.option("--filter", "filter_name", metavar="NAME", help="A vocabulary filter: treat its words."),
+    click.option(
+        "--filter-method",
+        type=click.Choice(["mask", "remove", "tag"]),
+        help="What the filter does with its words; by default mask.",
+    ),
     format_option,
     click.option(
         "-o",
@@ -67,6 +78,12 @@ def transcribe(
     *,
     files: tuple[Path, ...],
     language: str,
+    channels: bool,
+    speakers: bool,
+    redact: str | None,
+    vocabulary: str | None,
+    filter_name: str | None,
+    filter_method: str | None,
     export_format: str,
     output: str | None,
     overwrite: bool,
@@ -83,17 +100,31 @@ def transcribe(
     """
     if not local and (model or quality or data_dir):
         raise click.UsageError("--model, --quality and --data-dir need --local: a server has its own settings.")
-    targets = plan_outputs(files, output, extension=export_format, overwrite=overwrite)
+    if local and (vocabulary or filter_name):
+        raise click.UsageError("--vocabulary and --filter name what a server keeps; they do not go with --local.")
+    extension = FORMAT_EXTENSIONS.get(export_format, export_format)
+    targets = plan_outputs(files, output, extension=extension, overwrite=overwrite)
+    asked = {
+        "channel_identification": "true" if channels else None,
+        "show_speaker_labels": "true" if speakers else None,
+        "redact_types": redact,
+        "vocabulary_name": vocabulary,
+        "vocabulary_filter_name": filter_name,
+        "vocabulary_filter_method": filter_method or ("mask" if filter_name else None),
+    }
+    fields = {"language_code": language} | {name: value for name, value in asked.items() if value is not None}
     if local:
         overrides = {"model": model, "quality": quality, "data_dir": data_dir}
-        failures = _transcribe_here(targets, language, export_format, overrides)
+        failures = _transcribe_here(targets, fields, export_format, overrides)
     else:
-        failures = _transcribe_there(targets, language, export_format, url)
+        failures = _transcribe_there(targets, fields, export_format, url)
     if failures:
         sys.exit(1)
 
 
-def _transcribe_there(targets: dict[Path, Path | None], language: str, export_format: str, url: str | None) -> int:
+def _transcribe_there(
+    targets: dict[Path, Path | None], fields: Mapping[str, str], export_format: str, url: str | None
+) -> int:
     """Transcribe at the server and return how many recordings failed."""
     from batchscribe.client import AsyncClient, ServerUnreachable
 
@@ -107,7 +138,7 @@ def _transcribe_there(targets: dict[Path, Path | None], language: str, export_fo
         async def transcribe_in_turn(path: Path, target: Path | None) -> bool:
             async with turns:
                 return await _transcribe_one(
-                    client, board, path, target, language=language, export_format=export_format, going_on=going_on
+                    client, board, path, target, fields=fields, export_format=export_format, going_on=going_on
                 )
 
         async with AsyncClient(url) as client:
@@ -134,7 +165,7 @@ async def _transcribe_one(
     path: Path,
     target: Path | None,
     *,
-    language: str,
+    fields: Mapping[str, str],
     export_format: str,
     going_on: dict[Path, str],
 ) -> bool:
@@ -143,12 +174,15 @@ async def _transcribe_one(
     try:
         size_bytes = path.stat().st_size  # noqa: ASYNC240 - one look at the file system, and nothing else goes on
         job = await client.submit(
-            path, language_code=language, on_progress=lambda sent_bytes: row.show_upload(sent_bytes, size_bytes)
+            path,
+            language_code=None,
+            fields=fields,
+            on_progress=lambda sent_bytes: row.show_upload(sent_bytes, size_bytes),
         )
         going_on[path] = job.job_name
         row.show_job(job)
         job = await client.wait(job.job_name, on_progress=row.show_job)
-        write_transcript(await client.transcript(job.job_name, export_format), target)
+        write_transcript(await client.export(job.job_name, export_format), target)
     except (BatchScribeError, OSError) as error:
         job_name = going_on.pop(path, None)
         row.end(f"failed{f' ({job_name})' if job_name else ''}. {error}")
@@ -172,25 +206,30 @@ def _say_what_goes_on(going_on: dict[Path, str]) -> None:
 
 
 def _transcribe_here(
-    targets: dict[Path, Path | None], language: str, export_format: str, overrides: Mapping[str, object]
+    targets: dict[Path, Path | None],
+    fields: Mapping[str, str],
+    export_format: str,
+    overrides: Mapping[str, object],
 ) -> int:
     """Transcribe in this process, one recording after the other, and return how many failed."""
     failures = 0
     try:
         from batchscribe import app, settings
         from batchscribe.cli.progress import Board
-        from batchscribe.domain.languages import canonical_code
-        from batchscribe.exports import FORMATS
+        from batchscribe.domain.option_fields import check_whole, read_options
+        from batchscribe.exports import FORMATS, RenderOptions
 
         # An unknown language is refused before the model is loaded, and any spelling of a known one is taken.
-        language_code = canonical_code(language)
+        options = read_options(fields)
+        check_whole(options)
         with app.local_transcriber(settings.load(**overrides)) as transcribe_locally, Board() as board:
             for path, target in targets.items():
                 row = board.row(path.name)
                 row.show_audio(0.0, None)
                 try:
-                    transcript = transcribe_locally(path, language_code=language_code, on_progress=row.show_audio)
-                    write_transcript("".join(FORMATS[export_format].render(transcript)), target)
+                    transcript = transcribe_locally(path, options=options, on_progress=row.show_audio)
+                    rendering = RenderOptions(job_name=path.stem)
+                    write_transcript(b"".join(FORMATS[export_format].render(transcript, rendering)), target)
                 except (BatchScribeError, OSError) as error:
                     row.end(f"failed. {error}")
                     failures += 1

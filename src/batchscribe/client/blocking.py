@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Self
@@ -45,15 +45,18 @@ class Client:
         self,
         media: str | PathLike[str] | IO[bytes],
         *,
-        language_code: str = DEFAULT_LANGUAGE_CODE,
+        language_code: str | None = DEFAULT_LANGUAGE_CODE,
+        fields: Mapping[str, str] | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> Job:
         """Upload a recording, given by its path or open for reading bytes, and return its new job.
 
+        ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; a ``language_code`` of None is
+        not sent.
         ``on_progress`` is called with the bytes sent so far. Raises OSError where the recording cannot be read.
         """
         with outgoing(media, on_progress) as (name, file):
-            return self._run(steps.submitting(name, file, language_code=language_code))
+            return self._run(steps.submitting(name, file, language_code=language_code, fields=fields))
 
     def get(self, name: str, *, wait_seconds: float | None = None) -> Job:
         """Return a job as it is now or, with ``wait_seconds`` (up to 60), once its status changes or the time is up."""
@@ -76,8 +79,44 @@ class Client:
         )
 
     def transcript(self, name: str, format: str = "txt") -> str:  # noqa: A002 - the word of the HTTP interface
-        """Return the transcript of a COMPLETED job as ``txt``, ``json``, ``srt`` or ``vtt``."""
-        return self._run(steps.exporting(name, export_format=format))
+        """Return the transcript of a COMPLETED job in a format that is text: every one but ``docx``."""
+        # All of them are UTF-8, said or not.
+        return (self.export(name, format)).decode("utf-8")
+
+    def export(self, name: str, format: str, **options: str) -> bytes:  # noqa: A002 - as above
+        """Return the transcript of a COMPLETED job as a file of any format.
+
+        ``options`` are the query's, such as ``max_lines="1"``.
+        """
+        return self._run(steps.exporting(name, export_format=format, options=options))
+
+    def speakers(self, name: str) -> dict[str, str]:
+        """Return the name that people read for each speaker and channel label of a transcript."""
+        answer = self._run(steps.calling("GET", steps.job_path(name, part="/speakers")))
+        return steps.speaker_names(answer)
+
+    def name_speakers(self, name: str, names: Mapping[str, str | None]) -> dict[str, str]:
+        """Give speakers names by their labels, or with None take them; return all names as :meth:`speakers` does."""
+        answer = self._run(steps.calling("PATCH", steps.job_path(name, part="/speakers"), body=names))
+        return steps.speaker_names(answer)
+
+    def word_lists(self, kind: str) -> dict[str, Any]:
+        """Return the first lists of a kind, ``vocabularies`` or ``vocabulary-filters``, as the server writes them."""
+        return self._run(steps.calling("GET", steps.list_path(kind)))
+
+    def word_list(self, kind: str, name: str) -> dict[str, Any]:
+        """Return a list of words as the server writes it."""
+        return self._run(steps.calling("GET", steps.list_path(kind, name)))
+
+    def put_word_list(self, kind: str, name: str, *, language_code: str, words: Sequence[str]) -> dict[str, Any]:
+        """Store a list of words, in the place of one with its name."""
+        words_field = "phrases" if kind == "vocabularies" else "words"
+        body = {"language_code": language_code, words_field: list(words)}
+        return self._run(steps.calling("PUT", steps.list_path(kind, name), body=body))
+
+    def delete_word_list(self, kind: str, name: str) -> None:
+        """Delete a list of words."""
+        self._run(steps.telling("DELETE", steps.list_path(kind, name)))
 
     def media(self, name: str, to: str | PathLike[str]) -> None:
         """Download a job's recording into the file ``to``, which appears only once it is whole. Raises OSError."""

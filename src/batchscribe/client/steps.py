@@ -67,14 +67,17 @@ def job_path(name: str, *, part: str = "") -> str:
     return f"/transcribe-job/{quote(name, safe='')}{part}"
 
 
-def submitting(file_name: str, media: IO[bytes], *, language_code: str) -> Steps[Job]:
-    """Submit a recording."""
+def submitting(
+    file_name: str, media: IO[bytes], *, language_code: str | None, fields: Mapping[str, str] | None
+) -> Steps[Job]:
+    """Submit a recording, with the form's other fields."""
+    language = {} if language_code is None else {"language_code": language_code}
     # The answer comes when the recording is safe on the server's disk, which a slow disk may take a while for.
     answer = yield Ask(
         method="POST",
         path="/transcribe-batch-async",
         file=(file_name, media),
-        form={"language_code": language_code},
+        form={**language, **(fields or {})},
         timeout_seconds=300.0,
     )
     return job_from_json(checked_json(answer))
@@ -128,18 +131,30 @@ def waiting(
         last_status = job.status
 
 
-def exporting(name: str, *, export_format: str) -> Steps[str]:
+def exporting(name: str, *, export_format: str, options: Mapping[str, str]) -> Steps[bytes]:
     """Fetch a transcript in one of the server's formats."""
-    answer = yield Ask(path=job_path(name, part="/transcript"), params={"format": export_format})
+    answer = yield Ask(path=job_path(name, part="/transcript"), params={"format": export_format, **options})
     check(answer)
-    # Every export is UTF-8, said or not.
-    return answer.content.decode("utf-8")
+    return answer.content
+
+
+def speaker_names(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return what people read for each label of an answer. Raises UnexpectedAnswer."""
+    try:
+        return {str(each["label"]): str(each["display_name"]) for each in data["speakers"]}
+    except (KeyError, TypeError) as error:
+        raise UnexpectedAnswer("The server's answer is not a list of speakers.") from error
+
+
+def list_path(kind: str, name: str | None = None) -> str:
+    """Return the path of a list of words, or of all lists of a kind: ``vocabularies`` or ``vocabulary-filters``."""
+    return f"/{kind}" if name is None else f"/{kind}/{quote(name, safe='')}"
 
 
 def calling(
-    method: str, path: str, *, params: Mapping[str, str] | None, body: Mapping[str, Any] | None
+    method: str, path: str, *, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
 ) -> Steps[dict[str, Any]]:
-    """Ask any route of JSON."""
+    """Ask any route of JSON, with an object where one is sent, and return the object that is answered."""
     return checked_json((yield Ask(method=method, path=path, params=params or {}, body=body)))
 
 

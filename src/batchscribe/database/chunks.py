@@ -28,6 +28,8 @@ class Chunk:
     duration: float
     audio_key: str
     is_recognised: bool
+    #: How many channels the audio holds, one after the other.
+    channels: int = 1
 
 
 def add_chunk(connection: Connection, chunk: Chunk) -> bool:
@@ -38,6 +40,7 @@ def add_chunk(connection: Connection, chunk: Chunk) -> bool:
         chunks.c.start: chunk.start,
         chunks.c.duration: chunk.duration,
         chunks.c.audio_key: chunk.audio_key,
+        chunks.c.channels: chunk.channels,
     }
     planned = select(*(literal(value, column.type) for column, value in values.items()))
     inserted = connection.execute(
@@ -50,7 +53,7 @@ def add_chunk(connection: Connection, chunk: Chunk) -> bool:
 
 def find_chunk(connection: Connection, job_name: str, index: int) -> Chunk | None:
     """Return the chunk, or None."""
-    columns = (chunks.c.start, chunks.c.duration, chunks.c.audio_key, chunks.c.recognised_at)
+    columns = (chunks.c.start, chunks.c.duration, chunks.c.audio_key, chunks.c.recognised_at, chunks.c.channels)
     row = connection.execute(
         select(*columns).where(chunks.c.job_name == job_name, chunks.c.index == index)
     ).one_or_none()
@@ -63,6 +66,7 @@ def find_chunk(connection: Connection, job_name: str, index: int) -> Chunk | Non
         duration=row.duration,
         audio_key=row.audio_key,
         is_recognised=row.recognised_at is not None,
+        channels=row.channels,
     )
 
 
@@ -79,6 +83,12 @@ def begin_chunk(connection: Connection, job_name: str, index: int) -> Chunk | No
 def planned_count(connection: Connection, job_name: str) -> int | None:
     """Return how many chunks a recording has; None until it has been cut to its end."""
     return connection.execute(select(jobs.c.chunk_count).where(jobs.c.name == job_name)).scalar_one_or_none()
+
+
+def channel_count(connection: Connection, job_name: str) -> int:
+    """Return how many channels the chunks of a job hold; 1 where there are none yet."""
+    most = select(func.max(chunks.c.channels)).where(chunks.c.job_name == job_name)
+    return connection.execute(most).scalar_one_or_none() or 1
 
 
 def save_fragment(

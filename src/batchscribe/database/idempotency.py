@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
+from batchscribe.database import jobs
 from batchscribe.database.schema import idempotency_keys as keys
+from batchscribe.domain.job import TranscriptionJob
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import IdempotencyConflict
 
@@ -30,15 +32,18 @@ def find(connection: Connection, key: str, *, at: datetime) -> tuple[str, str] |
     return None if row is None else (row.fingerprint, row.job_name)
 
 
-def earlier_job_name(connection: Connection, idempotency: Idempotency, *, at: datetime) -> str | None:
+def earlier_job(connection: Connection, idempotency: Idempotency, *, at: datetime) -> TranscriptionJob | None:
     """Return the job that the same submission has made before, or None.
 
-    Raises IdempotencyConflict where the key was used for something else.
+    Raises IdempotencyConflict where the key was used for something else, and where that job is gone.
     """
     found = find(connection, idempotency.key, at=at)
     if found is not None and found[0] != idempotency.fingerprint:
         raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
-    return None if found is None else found[1]
+    job = None if found is None else jobs.find_job(connection, found[1])
+    if found is not None and job is None:
+        raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
+    return job
 
 
 def forget_expired(connection: Connection, *, at: datetime) -> int:

@@ -1,8 +1,7 @@
-"""Queries for jobs, their transcripts and their events. Every function runs in its caller's transaction."""
+"""Queries for jobs and their events. Every function runs in its caller's transaction."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -12,15 +11,14 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from batchscribe.database import keys, webhooks
 from batchscribe.database.page_tokens import make_token, read_token
-from batchscribe.database.schema import chunks, events, jobs, transcripts
+from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
 from batchscribe.database.webhooks import Receivers
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
-from batchscribe.domain.transcript import Transcript
 from batchscribe.domain.webhooks import PayloadFormat, Subscription
-from batchscribe.wire import listed_to_json, transcript_from_json, transcript_to_json
+from batchscribe.wire import listed_to_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 _JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
@@ -61,7 +59,7 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
         insert(jobs).values(
             name=job.name,
             status=job.status.value,
-            options=asdict(job.options),
+            options=asked_options(job.options),
             media_key=job.media_key,
             media_format=job.media_format.value,
             media_size_bytes=job.media_size_bytes,
@@ -154,18 +152,6 @@ def describe_media(connection: Connection, job_name: str, **values: Any) -> None
     connection.execute(update(jobs).where(jobs.c.name == job_name, is_running, is_uncut).values(values))
 
 
-def save_transcript(connection: Connection, job_name: str, transcript: Transcript) -> None:
-    """Store the master transcript of a job that has none yet."""
-    body = json.dumps(transcript_to_json(transcript), ensure_ascii=False, separators=(",", ":"))
-    connection.execute(insert(transcripts).values(job_name=job_name, text=transcript.text, body=body))
-
-
-def find_transcript(connection: Connection, job_name: str) -> Transcript | None:
-    """Return the master transcript, or None."""
-    body = connection.execute(select(transcripts.c.body).where(transcripts.c.job_name == job_name)).scalar_one_or_none()
-    return None if body is None else transcript_from_json(json.loads(body))
-
-
 def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
     """Remove a job with everything that hangs on it; return whether it was there."""
     return bool(delete_jobs(connection, [job_name], at=at))
@@ -174,7 +160,7 @@ def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:
 def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetime) -> int:
     """Remove jobs with everything that hangs on them; return how many were there."""
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
-    for table in (chunks, transcripts):
+    for table in (chunks, transcripts, job_words):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
     deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*_JOB_COLUMNS)).all()
     if not deleted:
@@ -270,7 +256,7 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
     return TranscriptionJob(
         name=row.name,
         status=JobStatus(row.status),
-        options=TranscriptionOptions(**row.options),
+        options=options_from_json(row.options),
         media_key=row.media_key,
         media_format=MediaFormat(row.media_format),
         media_size_bytes=row.media_size_bytes,

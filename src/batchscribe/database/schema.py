@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     Column,
     DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -18,32 +16,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
 )
 from sqlalchemy.types import BigInteger
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time of day, kept in UTC; SQLite itself forgets the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store in UTC; a time without a zone is our bug."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone reached the database")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read back as UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from batchscribe.database.utc_date_time import UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -111,6 +87,8 @@ chunks = Table(
     Column("start", Float, nullable=False),
     Column("duration", Float, nullable=False),
     Column("audio_key", String(500), nullable=False),
+    #: How many channels the audio holds, one after the other; more than one only where each is transcribed apart.
+    Column("channels", Integer, nullable=False, default=1, server_default="1"),
     #: Seconds recognised so far.
     Column("done_duration", Float, nullable=False, default=0.0, server_default="0"),
     #: How often recognition was begun.
@@ -139,6 +117,30 @@ transcripts = Table(
     Column("text", Text, nullable=False),
     #: The master transcript as ``wire.py`` writes it.
     Column("body", Text, nullable=False),
+    #: The names that people gave its speakers and channels, by label; null where they gave none.
+    Column("speaker_names", JSON(none_as_null=True)),
+)
+
+#: Vocabularies and vocabulary filters.
+word_lists = Table(
+    "word_lists",
+    metadata,
+    #: The id of the key that stored it; empty where none was.
+    Column("owner", String(40), primary_key=True, default="", server_default=""),
+    Column("kind", String(20), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("language_code", String(20), nullable=False),
+    Column("words", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+#: The words of the lists that a job names, as they were when it was submitted.
+job_words = Table(
+    "job_words",
+    metadata,
+    _job_name(primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("words", JSON, nullable=False),
 )
 
 idempotency_keys = Table(

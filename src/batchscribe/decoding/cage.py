@@ -41,21 +41,21 @@ class CagedDecoder:
         self.sandbox: SandboxStatus = sandbox_status()
         if require_sandbox and not self.sandbox.is_complete:
             raise SandboxUnavailable(self.sandbox.sentence + " Set BATCHSCRIBE_REQUIRE_SANDBOX=false to accept that.")
-        self._request = REQUEST.pack(max_seconds, memory_bytes, require_sandbox)
+        self._memory_bytes, self._require_sandbox = memory_bytes, require_sandbox
         self._max_seconds, self._stall_seconds = max_seconds, stall_seconds
         self._lock = threading.Lock()
         self._server: _Server | None = None
 
     @contextmanager
-    def open(self, media: BinaryIO) -> Iterator[CagedAudio]:
+    def open(self, media: BinaryIO, *, channels_apart: bool = False) -> Iterator[CagedAudio]:
         """Begin to decode; see :meth:`batchscribe.domain.ports.Decoder.open`. The media's own offset is not moved."""
         if not os.fstat(media.fileno()).st_size:
             raise MediaEmpty("The recording is empty: it has no bytes. Upload it again.")
         try:
-            audio = self._begin(media)
+            audio = self._begin(media, channels_apart=channels_apart)
         except ServerLost:
             # The server was killed, not this recording's child: a new one deserves a try.
-            audio = self._begin(media)
+            audio = self._begin(media, channels_apart=channels_apart)
         try:
             yield audio
         finally:
@@ -68,7 +68,8 @@ class CagedDecoder:
         if server is not None:
             server.close()
 
-    def _begin(self, media: BinaryIO) -> CagedAudio:
+    def _begin(self, media: BinaryIO, *, channels_apart: bool) -> CagedAudio:
+        request = REQUEST.pack(self._max_seconds, self._memory_bytes, self._require_sandbox, channels_apart)
         with ExitStack() as on_failure, ExitStack() as theirs:
             output, output_there = socket.socketpair()
             status, status_there = socket.socketpair()
@@ -78,12 +79,18 @@ class CagedDecoder:
                 theirs.enter_context(each)
             descriptors = [media.fileno(), output_there.fileno(), status_there.fileno()]
             with self._lock:
-                if self._server is None or not self._server.send(self._request, descriptors):
+                if self._server is None or not self._server.send(request, descriptors):
                     self._server = self._started_anew()
-                    if not self._server.send(self._request, descriptors):
+                    if not self._server.send(request, descriptors):
                         raise ServerLost(CRASHED)
             theirs.close()
-            audio = CagedAudio(output, status, max_seconds=self._max_seconds, stall_seconds=self._stall_seconds)
+            audio = CagedAudio(
+                output,
+                status,
+                max_seconds=self._max_seconds,
+                stall_seconds=self._stall_seconds,
+                channels_apart=channels_apart,
+            )
             on_failure.pop_all()
             return audio
 

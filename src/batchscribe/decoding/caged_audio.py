@@ -10,7 +10,16 @@ import time
 from collections.abc import Iterator
 from typing import NoReturn
 
-from batchscribe.decoding.messages import EXIT, HEADER, Kind, decode_error, decode_info, longest_payload, plain_text
+from batchscribe.decoding.messages import (
+    EXIT,
+    HEADER,
+    Kind,
+    channels_of,
+    decode_error,
+    decode_info,
+    longest_payload,
+    plain_text,
+)
 from batchscribe.decoding.sandbox import cpu_seconds_for
 from batchscribe.domain.media import MediaInfo
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
@@ -37,9 +46,16 @@ class CagedAudio:
     """
 
     info: MediaInfo
+    channels: int
 
     def __init__(
-        self, output: socket.socket, status: socket.socket, *, max_seconds: float, stall_seconds: float
+        self,
+        output: socket.socket,
+        status: socket.socket,
+        *,
+        max_seconds: float,
+        stall_seconds: float,
+        channels_apart: bool = False,
     ) -> None:
         self.warnings: list[str] = []
         self._output, self._status = output, status
@@ -52,6 +68,8 @@ class CagedAudio:
         try:
             kind, payload = self._receive()
             self.info = self._checked_info(kind, payload)
+            self.channels = channels_of(self.info) if channels_apart else 1
+            self._most_bytes *= self.channels
         except BaseException:
             self.end()
             raise
@@ -63,7 +81,7 @@ class CagedAudio:
             kind, payload = self._receive()
             if kind is Kind.PCM:
                 received_bytes += len(payload)
-                if len(payload) % BYTES_PER_SAMPLE or received_bytes > self._most_bytes:
+                if len(payload) % (BYTES_PER_SAMPLE * self.channels) or received_bytes > self._most_bytes:
                     raise DecoderCrashed(CRASHED)
                 yield payload
             elif kind is Kind.WARNING and len(self.warnings) < _MOST_WARNINGS:

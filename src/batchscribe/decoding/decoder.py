@@ -9,7 +9,7 @@ import av
 from av.audio.frame import AudioFrame
 from av.error import ArgumentError, FFmpegError
 
-from batchscribe.decoding.messages import Kind, encode_info
+from batchscribe.decoding.messages import Kind, channels_of, encode_info
 from batchscribe.decoding.mixdown import Mixdown, silence
 from batchscribe.decoding.opening import OpenedMedia, Readable, open_media
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
@@ -27,6 +27,8 @@ _FAR_OVER_BY_HEADER = 1.1
 _FAR_OVER_BY_GUESS = 5.0
 #: The longest hole that is filled where no header says how long the recording is.
 _LONGEST_BLIND_GAP_SECONDS = 600.0
+#: As AWS Transcribe has it.
+_MOST_CHANNELS_APART = 2
 
 _DAMAGED = "The recording is damaged and cannot be decoded. Export it again, or upload an undamaged copy."
 
@@ -37,10 +39,12 @@ def decode(
     max_seconds: float,
     emit: Callable[[Kind, bytes], None],
     on_duration: Callable[[float], None],
+    channels_apart: bool = False,
 ) -> None:
     """Decode the first audio track that can be: emits INFO, then PCM, then WARNINGs.
 
-    ``on_duration`` is told the seconds that the recording may last. Raises RecordingFailed with the fitting class, and
+    ``on_duration`` is told the seconds that the recording may last. ``channels_apart`` gives two channels interleaved
+    instead of their mix; a recording of more is refused then. Raises RecordingFailed with the fitting class, and
     MemoryError.
     """
     opened = open_media(media)
@@ -50,17 +54,23 @@ def decode(
         far_over = max_seconds * (_FAR_OVER_BY_GUESS if stated is None else _FAR_OVER_BY_HEADER)
         if declared is not None and declared > far_over:
             raise _too_long(max_seconds)
+        if channels_apart and opened.info.channels > _MOST_CHANNELS_APART:
+            raise MediaNotRecognised(
+                f"The recording has {opened.info.channels} channels; two at most can be transcribed apart. Send it "
+                "without channel_identification, or split it."
+            )
         on_duration(max_seconds if stated is None else min(stated, max_seconds))
-        _Track(opened, max_seconds=max_seconds).run(emit)
+        channels = channels_of(opened.info) if channels_apart else 1
+        _Track(opened, max_seconds=max_seconds, channels=channels).run(emit)
 
 
 class _Track:
     """The state of decoding one audio track."""
 
-    def __init__(self, opened: OpenedMedia, *, max_seconds: float) -> None:
+    def __init__(self, opened: OpenedMedia, *, max_seconds: float, channels: int) -> None:
         self._container, self._stream = opened.container, opened.stream
         self._stated_seconds, self._timeline_seconds = opened.stated_seconds, opened.timeline_seconds
-        self._max_seconds = max_seconds
+        self._max_seconds, self._channels = max_seconds, channels
         #: What the timestamps count from: a video's sound may begin after its pictures.
         self._origin = (opened.container.start_time or 0) / av.time_base
         #: Seconds of audio so far, at the recording's own rate, with holes filled.
@@ -72,14 +82,14 @@ class _Track:
         for pcm in self._blocks():
             emit(Kind.PCM, pcm)
             emitted_bytes += len(pcm)
-        emitted_seconds = emitted_bytes / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
+        emitted_seconds = emitted_bytes / self._channels / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
         if self._seconds - emitted_seconds > 0.1 + 0.01 * self._seconds:
             # FFmpeg's filters end quietly when they can get no memory.
             raise MemoryError
         self._conclude(emit)
 
     def _blocks(self) -> Iterator[bytes]:
-        mixdown = Mixdown()
+        mixdown = Mixdown(channels=self._channels)
         for frame in self._frames():
             if not frame.samples:
                 continue
@@ -91,7 +101,7 @@ class _Track:
             if self._seconds > self._max_seconds:
                 raise _too_long(self._max_seconds)
             if gap:
-                yield from chain(mixdown.flush(), silence(gap))
+                yield from chain(mixdown.flush(), silence(gap, channels=self._channels))
             try:
                 yield from mixdown.add(frame)
             except ArgumentError as error:

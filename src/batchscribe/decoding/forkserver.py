@@ -65,7 +65,7 @@ class ForkServer:
         request, descriptors, _, _ = socket.recv_fds(self._control, REQUEST.size, 3)
         if len(request) < REQUEST.size or len(descriptors) != 3:
             return False
-        max_seconds, memory_bytes, require_sandbox = REQUEST.unpack(request)
+        max_seconds, memory_bytes, require_sandbox, channels_apart = REQUEST.unpack(request)
         media_fd, output_fd, status_fd = descriptors
         server = os.getpid()
         try:
@@ -77,7 +77,14 @@ class ForkServer:
             return True
         if child == 0:
             die_with_parent(server)
-            _run_child(media_fd, output_fd, max_seconds, memory_bytes, require_sandbox=require_sandbox)
+            _run_child(
+                media_fd,
+                output_fd,
+                max_seconds,
+                memory_bytes,
+                require_sandbox=require_sandbox,
+                channels_apart=channels_apart,
+            )
         os.close(media_fd)
         os.close(output_fd)
         status = socket.socket(fileno=status_fd)
@@ -104,7 +111,13 @@ class ForkServer:
 
 
 def _run_child(
-    media_fd: int, output_fd: int, max_seconds: float, memory_bytes: int, *, require_sandbox: bool
+    media_fd: int,
+    output_fd: int,
+    max_seconds: float,
+    memory_bytes: int,
+    *,
+    require_sandbox: bool,
+    channels_apart: bool,
 ) -> NoReturn:
     """Decode in the forked child and end it. Its descriptors are three of nothing, the recording and the output."""
     signal.set_wakeup_fd(-1)
@@ -129,6 +142,7 @@ def _run_child(
             max_seconds=max_seconds,
             emit=emit,
             on_duration=lambda seconds: limit_cpu_seconds(cpu_seconds_for(seconds)),
+            channels_apart=channels_apart,
         )
         emit(Kind.DONE, b"")
     except (RecordingFailed, SandboxUnavailable) as error:

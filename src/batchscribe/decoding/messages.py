@@ -32,7 +32,7 @@ class Kind(IntEnum):
 
     #: JSON of a MediaInfo; always the first message, unless an ERROR is.
     INFO = 1
-    #: Working audio in whole samples.
+    #: Working audio in whole samples; of several channels, as many of each, interleaved.
     PCM = 2
     #: A sentence.
     WARNING = 3
@@ -44,8 +44,8 @@ class Kind(IntEnum):
 
 #: Kind and payload length in bytes.
 HEADER = struct.Struct("<BI")
-#: Longest recording in seconds, address space in bytes, whether the sandbox is required.
-REQUEST = struct.Struct("<dQ?")
+#: Longest recording in seconds, address space in bytes, whether the sandbox is required, whether channels stay apart.
+REQUEST = struct.Struct("<dQ??")
 #: A wait status as of waitpid(2).
 EXIT = struct.Struct("<i")
 #: What the fork server writes once when it is ready for requests.
@@ -98,6 +98,11 @@ def decode_info(payload: bytes) -> MediaInfo:
     if info.declared_duration is not None and not math.isfinite(info.declared_duration):
         raise ValueError("not a duration")
     return info
+
+
+def channels_of(info: MediaInfo) -> int:
+    """Return how many channels a recording has when they are kept apart; the decoder refuses more than two."""
+    return 2 if info.channels > 1 else 1
 
 
 def encode_error(error: RecordingFailed | SandboxUnavailable) -> bytes:

@@ -1,4 +1,4 @@
-"""Frames of any sort to working audio: 16 kHz, one channel, signed 16-bit."""
+"""Frames of any sort to working audio: 16 kHz, signed 16-bit, one channel or two that stay apart."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ class Mixdown:
     """Resamples and mixes frames of one recording, in order.
 
     Two channels are averaged, unless they cancel each other out (one recorded with reversed polarity): then the first
-    alone is taken. More channels are first folded to two by FFmpeg's own matrix, which reads their places.
+    alone is taken. More channels are first folded to two by FFmpeg's own matrix, which reads their places. With two
+    ``channels`` the blocks hold both, interleaved and as they are; a frame of one channel is on both.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, channels: int = 1) -> None:
+        self._channels = channels
         self._resampler = AudioResampler()
         self._source: tuple[str, str, int] | None = None
         self._is_stereo = False
@@ -44,7 +46,7 @@ class Mixdown:
         if source != self._source:
             yield from self.flush()
             self._source = source
-            self._is_stereo = frame.layout.nb_channels > 1
+            self._is_stereo = frame.layout.nb_channels > 1 or self._channels > 1
             layout = "stereo" if self._is_stereo else "mono"
             self._resampler = AudioResampler("s16", layout, SAMPLE_RATE_HERTZ, frame_size=_BLOCK_SAMPLES)
         # Timestamps are dealt with by the caller; here they would only make FFmpeg warn.
@@ -62,6 +64,9 @@ class Mixdown:
     def _mono(self, block: AudioFrame) -> Iterator[bytes]:
         if not self._is_stereo:
             yield _pcm(block, channels=1)
+            return
+        if self._channels > 1:
+            yield _pcm(block, channels=2)
             return
         samples = memoryview(_pcm(block, channels=2)).cast("h")
         self._compare(samples)
@@ -85,11 +90,11 @@ class Mixdown:
             self._cancels = False
 
 
-def silence(seconds: float) -> Iterator[bytes]:
+def silence(seconds: float, *, channels: int = 1) -> Iterator[bytes]:
     """Yield this much silence in blocks."""
     samples = round(seconds * SAMPLE_RATE_HERTZ)
     while samples > 0:
-        yield bytes(BYTES_PER_SAMPLE * min(samples, _BLOCK_SAMPLES))
+        yield bytes(channels * BYTES_PER_SAMPLE * min(samples, _BLOCK_SAMPLES))
         samples -= _BLOCK_SAMPLES
 
 

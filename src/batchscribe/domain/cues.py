@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from batchscribe.domain.transcript import Item, ItemKind, Segment
@@ -25,11 +25,15 @@ class CueLimits:
 
     #: Columns of a line: a wide character (Chinese, Japanese, Korean) takes two, any other takes one.
     line_columns: int = 42
+    #: Lines of a cue: 1 or 2.
+    lines: int = 2
     #: Seconds. A cue is shorter than the shortest only where the next one follows at once.
     shortest: float = 1.0
     longest: float = 7.0
     #: Seconds of silence over which no cue reaches.
     pause: float = 1.0
+    #: Columns that can be read in a second: a cue stays long enough for that where the next one leaves room.
+    columns_per_second: float = 17.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,8 @@ class Cue:
     start: float
     end: float
     lines: tuple[str, ...]
+    #: The name of who speaks, where names were given.
+    speaker: str | None = None
 
 
 class _Break(IntEnum):
@@ -58,24 +64,58 @@ class _Unit:
     end: float
     space_before: bool
     after: _Break = _Break.POSSIBLE
+    speaker: str | None = None
 
 
-def lay_out_cues(segments: Iterable[Segment], limits: CueLimits | None = None) -> Iterator[Cue]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A cue that has its place but not yet its end; times in milliseconds."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+    speaker: str | None
+
+    @property
+    def columns(self) -> int:
+        return sum(map(columns, self.lines))
+
+
+def lay_out_cues(
+    segments: Iterable[Segment],
+    limits: CueLimits | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    writes_names: bool = False,
+) -> Iterator[Cue]:
     """Yield the cues of the segments, in order, never overlapping; every character but spaces is in one of them.
 
-    Cues end at sentence ends, clause ends and pauses where they can. A word too long for a line is cut.
+    Cues end at sentence ends, clause ends and pauses where they can. A word too long for a line is cut. ``names`` says
+    who a speaker or channel label is: then each cue belongs to one speaker, and with ``writes_names`` the first cue of
+    every turn begins with the name and a colon. Where two speak at once, the cues share the time in order, by the
+    length of their text.
     """
     limits = limits or CueLimits()
-    previous: tuple[int, int, tuple[str, ...]] | None = None
-    for group in _groups(_units(segments, limits), limits):
+    waiting: _Shown | None = None
+    for group in _groups(_units(segments, limits, names or {}, writes_names=writes_names), limits):
         start, end = round(group[0].start * 1000), round(max(unit.end for unit in group) * 1000)
-        if previous is not None:
-            cue = _timed(*previous, next_start=start, limits=limits)
+        shown = _Shown(start=max(start, 0), end=end, lines=_lines(group, limits) or (), speaker=group[0].speaker)
+        if waiting is not None:
+            start = max(shown.start, _shared_until(waiting, shown))
+            cue = _timed(waiting, next_start=start, limits=limits)
             yield cue
-            start = max(start, round(cue.end * 1000))
-        previous = (max(start, 0), end, _lines(group, limits) or ())
-    if previous is not None:
-        yield _timed(*previous, next_start=None, limits=limits)
+            shown = replace(shown, start=max(start, round(cue.end * 1000)))
+        waiting = shown
+    if waiting is not None:
+        yield _timed(waiting, next_start=None, limits=limits)
+
+
+def _shared_until(first: _Shown, second: _Shown) -> int:
+    """Return until when the first is shown of two cues whose times overlap; its own start where they do not."""
+    if second.start >= first.end or second.speaker == first.speaker:
+        return first.start
+    whole = max(first.end, second.end) - first.start
+    return first.start + whole * first.columns // max(1, first.columns + second.columns)
 
 
 def ends_sentence(text: str) -> bool:
@@ -88,18 +128,30 @@ def columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def _timed(start: int, end: int, lines: tuple[str, ...], *, next_start: int | None, limits: CueLimits) -> Cue:
-    """Make a cue of times in milliseconds: lengthened to the shortest where there is room, and never of no length."""
-    wanted = max(end, start + round(limits.shortest * 1000))
+def _timed(shown: _Shown, *, next_start: int | None, limits: CueLimits) -> Cue:
+    """Make a cue: lengthened to the shortest and to be read where there is room, and never of no length."""
+    reading = round(shown.columns / limits.columns_per_second * 1000)
+    wanted = max(shown.end, shown.start + round(limits.shortest * 1000), shown.start + reading)
     end = wanted if next_start is None else min(wanted, next_start)
-    end = max(min(end, start + round(limits.longest * 1000)), start + 1)
-    return Cue(start=start / 1000, end=end / 1000, lines=lines)
+    end = max(min(end, shown.start + round(limits.longest * 1000)), shown.start + 1)
+    return Cue(start=shown.start / 1000, end=end / 1000, lines=shown.lines, speaker=shown.speaker)
 
 
-def _units(segments: Iterable[Segment], limits: CueLimits) -> Iterator[_Unit]:
+def _units(
+    segments: Iterable[Segment], limits: CueLimits, names: Mapping[str, str], *, writes_names: bool
+) -> Iterator[_Unit]:
     """Yield the units of all segments, each narrow enough for a line."""
+    last_speaker: str | None = None
     for segment in segments:
         unit: _Unit | None = None
+        speaker = names.get(segment.speaker_label or segment.channel_label or "")
+        if writes_names and speaker and speaker != last_speaker and segment.items:
+            start = segment.items[0].start
+            name = _Unit(text=f"{speaker}:", start=start, end=start, space_before=True, speaker=speaker)
+            for part in _finished(name, limits):
+                part.after = _Break.POSSIBLE
+                yield part
+        last_speaker = speaker if segment.items else last_speaker
         for item in segment.items:
             text = " ".join(item.content.split())
             if not text:
@@ -110,7 +162,7 @@ def _units(segments: Iterable[Segment], limits: CueLimits) -> Iterator[_Unit]:
                 continue
             if unit is not None:
                 yield from _finished(unit, limits)
-            unit = _Unit(text=text, start=item.start, end=item.end, space_before=item.space_before)
+            unit = _Unit(text=text, start=item.start, end=item.end, space_before=item.space_before, speaker=speaker)
         if unit is not None:
             *parts, last = _finished(unit, limits)
             last.after = max(last.after, _Break.CLAUSE)
@@ -159,6 +211,7 @@ def _finished(unit: _Unit, limits: CueLimits) -> Iterator[_Unit]:
             end=unit.start + seconds * done / whole,
             space_before=unit.space_before and number == 0,
             after=unit.after if number == len(parts) - 1 else _Break.POSSIBLE,
+            speaker=unit.speaker,
         )
 
 
@@ -173,7 +226,7 @@ def _groups(units: Iterable[_Unit], limits: CueLimits) -> Iterator[list[_Unit]]:
     """Yield the units of one cue after another."""
     pending: list[_Unit] = []
     for unit in units:
-        if pending and unit.start - pending[-1].end >= limits.pause:
+        if pending and (unit.start - pending[-1].end >= limits.pause or unit.speaker != pending[-1].speaker):
             yield pending
             pending = []
         while pending and not _fits([*pending, unit], limits):
@@ -209,6 +262,8 @@ def _lines(group: list[_Unit], limits: CueLimits) -> tuple[str, ...] | None:
     whole = _text(group)
     if columns(whole) <= limits.line_columns:
         return (whole,)
+    if limits.lines < 2:
+        return None
     best: tuple[int, tuple[str, ...]] | None = None
     for count in range(1, len(group)):
         pair = (_text(group[:count]), _text(group[count:]))

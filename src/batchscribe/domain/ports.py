@@ -83,20 +83,26 @@ class DecodedAudio(Protocol):
     """A recording while it is decoded: its header's facts, then its samples."""
 
     info: MediaInfo
+    #: How many channels the blocks hold: 1, unless they were asked for apart.
+    channels: int
     #: Filled while the blocks are read: damaged packets skipped, a file cut short.
     warnings: list[str]
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield PCM at :data:`SAMPLE_RATE_HERTZ` in whole samples, at most 1 MiB at a time. Raises RecordingFailed."""
+        """Yield PCM at :data:`SAMPLE_RATE_HERTZ` in whole samples, at most 1 MiB at a time. Raises RecordingFailed.
+
+        The samples of several channels are interleaved, and a block holds as many of each.
+        """
 
 
 class Decoder(Protocol):
     """Turns untrusted bytes into PCM without ever trusting them."""
 
-    def open(self, media: BinaryIO) -> AbstractContextManager[DecodedAudio]:
+    def open(self, media: BinaryIO, *, channels_apart: bool = False) -> AbstractContextManager[DecodedAudio]:
         """Begin to decode. Raises RecordingFailed with the fitting code; leaving the context ends the child process.
 
-        ``media`` has a file descriptor and is seekable. May be called from many threads at once.
+        ``media`` has a file descriptor and is seekable. ``channels_apart`` asks for the channels as they are, two at
+        most, instead of their mix. May be called from many threads at once.
         """
 
     def close(self) -> None:

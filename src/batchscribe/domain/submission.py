@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE, canonical_code
+from batchscribe.domain.option_fields import OPTION_FIELDS, read_options
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.errors import InvalidRequest
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The fields of a submission's form that mean something, beside the recording.
 FIELDS = (
-    "language_code",
+    *OPTION_FIELDS,
     "priority",
     "delete_after_seconds",
     "delete_media_after_seconds",
@@ -88,9 +88,7 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
             f"Invalid priority. Must be one of: {', '.join(each.value for each in Priority)}"
         ) from None
     return Submission(
-        options=TranscriptionOptions(
-            language_code=canonical_code(fields.get("language_code", "").strip() or DEFAULT_LANGUAGE_CODE)
-        ),
+        options=read_options(fields),
         priority=priority,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+
+from batchscribe.errors import InvalidRequest
 
 
 class ItemKind(Enum):
@@ -26,6 +29,12 @@ class Item:
     confidence: float | None = None
     #: Whether a space stands before the item in running text: the engine knows, whatever the language.
     space_before: bool = True
+    #: Where several languages are spoken; None means that of the segment.
+    language_code: str | None = None
+    #: The class of what was taken out here, such as ``EMAIL``; ``content`` then says only that something was.
+    redaction: str | None = None
+    #: Whether a vocabulary filter of the method ``tag`` names the word.
+    is_filter_match: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +57,49 @@ class Segment:
     end: float
     items: tuple[Item, ...]
     quality: Quality | None = None
+    #: Who speaks: ``spk_0`` is the first speaker of the transcript.
+    speaker_label: str | None = None
+    #: The channel of the recording, where each was transcribed apart: ``ch_0`` is the first.
+    channel_label: str | None = None
+    #: Where several languages are spoken; None means that of the transcript.
+    language_code: str | None = None
+    #: Why the words may not have been said, in a sentence; None where nothing speaks against them.
+    suspect: str | None = None
 
     @property
     def text(self) -> str:
         """The running text of the segment."""
         return running_text(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """A speaker, or a channel, with the name that somebody gave it."""
+
+    #: ``spk_0`` or ``ch_0``.
+    label: str
+    #: None until it is given one.
+    name: str | None = None
+
+    @property
+    def display_name(self) -> str:
+        """What people read: the name, or ``Speaker 1`` for ``spk_0`` and ``Channel 1`` for ``ch_0``."""
+        if self.name:
+            return self.name
+        kind, _, number = self.label.partition("_")
+        word = {"spk": "Speaker", "ch": "Channel"}.get(kind)
+        return f"{word} {int(number) + 1}" if word and number.isascii() and number.isdecimal() else self.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenLanguage:
+    """A language that was identified in a recording."""
+
+    language_code: str
+    #: Probability (0 to 1); None where the engine gives none.
+    score: float | None = None
+    #: Seconds in which it is spoken; None where one language was identified for the whole.
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +110,12 @@ class Transcript:
     #: Seconds of decoded audio.
     duration: float
     segments: tuple[Segment, ...]
+    #: Speakers and channels, each once, in order; without them nobody asked who speaks.
+    speakers: tuple[Speaker, ...] = ()
+    #: What was identified, the surest or longest first; empty where nobody asked.
+    languages: tuple[SpokenLanguage, ...] = ()
+    #: Whether redaction was asked for, found or not.
+    is_redacted: bool = False
 
     @property
     def text(self) -> str:
@@ -89,8 +142,49 @@ def shift_segment(segment: Segment, seconds: float) -> Segment:
     return replace(segment, start=segment.start + seconds, end=segment.end + seconds, items=items)
 
 
+def join_segments(one: tuple[Segment, ...], other: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Join two runs of segments, each in order, by their starts; at the same time, one's come first.
+
+    Associative: however many are joined, and in whichever pairs, the result is the same.
+    """
+    return tuple(sorted((*one, *other), key=lambda segment: segment.start))
+
+
 def join_fragments(fragments: list[Fragment], *, language_code: str, duration: float) -> Transcript:
     """Join the fragments of a recording's chunks, in any order, into one transcript."""
     ordered = sorted(fragments, key=lambda fragment: fragment.index)
     segments = tuple(segment for fragment in ordered for segment in fragment.segments)
-    return Transcript(language_code=language_code, duration=duration, segments=segments)
+    return with_speakers(
+        Transcript(language_code=language_code, duration=duration, segments=join_segments(segments, ()))
+    )
+
+
+def with_speakers(transcript: Transcript) -> Transcript:
+    """Return the transcript with every label of its segments among its speakers; those known already stay."""
+    known = {speaker.label: speaker for speaker in transcript.speakers}
+    for segment in transcript.segments:
+        for label in (segment.speaker_label, segment.channel_label):
+            if label is not None:
+                known.setdefault(label, Speaker(label=label))
+    return replace(transcript, speakers=tuple(known[label] for label in sorted(known, key=_label_order)))
+
+
+def with_names(transcript: Transcript, names: Mapping[str, str]) -> Transcript:
+    """Return the transcript with these names, by label."""
+    speakers = tuple(replace(each, name=names.get(each.label, each.name)) for each in transcript.speakers)
+    return replace(transcript, speakers=speakers)
+
+
+def check_labels(transcript: Transcript, labels: Iterable[str]) -> None:
+    """Raise InvalidRequest for a label that is no speaker's and no channel's."""
+    known = {speaker.label for speaker in transcript.speakers}
+    unknown = next((label for label in labels if label not in known), None)
+    if unknown is not None:
+        there = ", ".join(sorted(known, key=_label_order)) or "nobody, because nobody asked who speaks"
+        raise InvalidRequest(f"There is no speaker {unknown[:50]!r} in this transcript. It has: {there}")
+
+
+def _label_order(label: str) -> tuple[int, int, str]:
+    """Sort ``spk_10`` after ``spk_2``, and channels after speakers."""
+    kind, _, number = label.partition("_")
+    return (kind != "spk", int(number) if number.isascii() and number.isdecimal() else 0, label)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES, whisper_language
-from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment, shift_segment
 from batchscribe.engines.keeper import READY_STATES, ChildLimits, ChildState, Keeper
@@ -56,7 +56,7 @@ class LocalEngine:
         limits: ChildLimits | None = None,
     ) -> None:
         """Make the engine without starting anything; ``processes`` is best the number of cores."""
-        self.capabilities = Capabilities(language_codes=language_codes)
+        self.capabilities = Capabilities(language_codes=language_codes, options=PIPELINE_OPTIONS)
         self._choice = choice
         self._schedule = Schedule(children=processes)
         limits = limits or ChildLimits()

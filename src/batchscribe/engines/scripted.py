@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import Capabilities, TranscriptionOptions
+from batchscribe.domain.options import PIPELINE_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
 
@@ -63,7 +63,10 @@ def speak(chunk: ChunkAudio) -> Act:  # noqa: ARG001 - the shape of every such d
 
 
 class ScriptedEngine:
-    """Says what it is told; satisfies ``domain.ports.Engine``. Chunks of zeros are silence and give no words."""
+    """Says what it is told; satisfies ``domain.ports.Engine``. Chunks of zeros are silence and give no words.
+
+    The phrases of a vocabulary are the words that it chooses from.
+    """
 
     def __init__(
         self,
@@ -72,17 +75,19 @@ class ScriptedEngine:
         say: Callable[[ChunkAudio], str] | None = None,
         decide: Callable[[ChunkAudio], Act] = speak,
     ) -> None:
-        """``say`` gives a chunk's text; without it the words follow from the chunk's audio, and only from that."""
-        self.capabilities = Capabilities(language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES)
+        """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
+        self.capabilities = Capabilities(
+            language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | {"vocabulary_name"}
+        )
         self._script = script or Script()
-        self._say = say or self._words_from_audio
+        self._say = say
         self._decide = decide
         self._closed = threading.Event()
 
     def recognise(
         self,
         chunk: ChunkAudio,
-        options: TranscriptionOptions,  # noqa: ARG002 - it speaks one language to everybody
+        options: TranscriptionOptions,
         *,
         on_progress: Callable[[float], None],
         is_cancelled: Callable[[], bool],
@@ -107,17 +112,20 @@ class ScriptedEngine:
         if act is Act.CRASH:
             raise EngineCrashed("Recognition failed each time it was tried. The script says so.")
         on_progress(chunk.duration)
-        return _segments(self._say(chunk).split(), chunk) if any(chunk.pcm) else ()
+        if not any(chunk.pcm):
+            return ()
+        said = self._words_from_audio(chunk, options.phrases or WORDS) if self._say is None else self._say(chunk)
+        return _segments(said.split(), chunk)
 
     def close(self) -> None:
         """Let every chunk that waits raise EngineClosed."""
         self._closed.set()
 
-    def _words_from_audio(self, chunk: ChunkAudio) -> str:
-        """Return as many words as the chunk has time for, chosen by its samples."""
+    def _words_from_audio(self, chunk: ChunkAudio, words: tuple[str, ...]) -> str:
+        """Return as many of these words as the chunk has time for, chosen by its samples."""
         number = max(1, round(chunk.duration * self._script.words_per_second))
         seed = zlib.crc32(chunk.pcm)
-        return " ".join(WORDS[(seed >> i % 27) % len(WORDS)] for i in range(number))
+        return " ".join(words[(seed >> i % 27) % len(words)] for i in range(number))
 
 
 def _segments(words: list[str], chunk: ChunkAudio) -> tuple[Segment, ...]:

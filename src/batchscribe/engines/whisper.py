@@ -55,8 +55,9 @@ class Effort:
 
 
 #: Measured by ``benchmarks/recogniser_wer.py`` on 70 minutes (the English sets, and an hour joined from them), base
-#: model, one thread: accurate 5.2 % WER at 19 audio seconds a processor second, balanced 5.5 % at 23, fast 6.2 % at 24;
-#: in the same run faster-whisper batched (8, beam 5) had 6.7 % at 12.
+#: model, one thread: accurate 5.2 % WER at 19 audio seconds a processor second, balanced 5.5 % at 23; in the same run
+#: faster-whisper batched (8, beam 5) had 6.7 % at 12. On 40 minutes of them fast had 6.7 % at 29: the encoder's cost of
+#: a second of audio grows with the window, and short windows cost words.
 EFFORTS: dict[Quality, Effort] = {
     Quality.ACCURATE: Effort(
         limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=-0.25, finds_skips=True

@@ -7,7 +7,7 @@
 
 ``text`` is the running text of the recording, or of the segment. All else is the shape of a transcript in
 :mod:`batchscribe.wire`, whose reader reads this document too. ``schema`` changes when a field changes its meaning;
-fields may be added without. There is one segment to a line.
+fields may be added without. There is one segment to a line. ``transcript.schema.json`` describes it as JSON Schema.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from batchscribe.domain.transcript import Transcript
+from batchscribe.exports.rendering import RenderOptions
 from batchscribe.wire import segment_to_json, transcript_to_json
 
 SCHEMA = "batchscribe.transcript/1"
+SCHEMA_FILE = Path(__file__).parent / "transcript.schema.json"
 
 
-def render(transcript: Transcript) -> Iterator[str]:
+def render(transcript: Transcript, _options: RenderOptions) -> Iterator[str]:
     """Yield the document a line at a time."""
     head = {"schema": SCHEMA, **transcript_to_json(replace(transcript, segments=())), "text": transcript.text}
     del head["segments"]

@@ -1,4 +1,7 @@
-"""SubRip subtitles (``.srt``). The format has no standard; this is what players agree on."""
+"""SubRip subtitles (``.srt``). The format has no standard; this is what players agree on.
+
+Where speakers are known, the first cue of every turn begins with the name and a colon.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from collections.abc import Iterator
 
 from batchscribe.domain.cues import lay_out_cues
 from batchscribe.domain.transcript import Transcript
+from batchscribe.exports.rendering import RenderOptions, display_names
 
 
-def render(transcript: Transcript) -> Iterator[str]:
+def render(transcript: Transcript, options: RenderOptions) -> Iterator[str]:
     """Yield a cue at a time; a recording without words gives none."""
-    for number, cue in enumerate(lay_out_cues(transcript.segments), start=1):
+    names = display_names(transcript)
+    cues = lay_out_cues(transcript.segments, options.cues, names=names, writes_names=True)
+    for number, cue in enumerate(cues, start=1):
         # SubRip has no escapes, and this mark would read as a line of times.
         text = "\n".join(cue.lines).replace("-->", "→")
         yield f"{number}\n{_timestamp(cue.start)} --> {_timestamp(cue.end)}\n{text}\n\n"

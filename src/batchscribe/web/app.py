@@ -18,6 +18,7 @@ from batchscribe.web import schemas
 from batchscribe.web.documentation import (
     IDEMPOTENCY_PARAMETER,
     JOB_NAME_PARAMETER,
+    RENDERING_PARAMETERS,
     UPLOAD_BODY,
     add_documentation_page,
     problems,
@@ -34,11 +35,13 @@ from batchscribe.web.live_paths import SINCE_SEGMENT, PartialAnswer, add_live_ro
 from batchscribe.web.metrics import MetricsRoutes
 from batchscribe.web.pages import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS
 from batchscribe.web.plain_route import PlainRoute
+from batchscribe.web.speakers import add_speaker_routes
 from batchscribe.web.submissions import SubmissionRoutes
 from batchscribe.web.uploads import UploadLimits
 from batchscribe.web.waiting import JobWatch
 from batchscribe.web.webhook_paths import add_webhook_routes
 from batchscribe.web.webhooks import WebhookRoutes
+from batchscribe.web.word_lists import add_word_list_routes
 
 if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
@@ -124,6 +127,8 @@ def create_app(
     live = LiveRoutes(service, watch)
     add_live_routes(app, live)
     _add_download_routes(app, DownloadRoutes(service, live))
+    add_speaker_routes(app, service)
+    add_word_list_routes(app, service)
     add_webhook_routes(app, WebhookRoutes(service))
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
@@ -201,12 +206,25 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         responses={
             200: {"description": "The transcript.", "content": content, "model": PartialAnswer},
             **problems(
-                {400: "No such format.", 404: _NO_JOB, 409: "There is no transcript: the job goes on, or has failed."},
+                {
+                    400: "No such format, or an option out of its range.",
+                    404: _NO_JOB,
+                    409: "There is no transcript: the job goes on, or has failed.",
+                },
                 {404: schemas.JobMissing},
             ),
         },
-        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT, SINCE_SEGMENT]},
+        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT, SINCE_SEGMENT, *RENDERING_PARAMETERS]},
     )(routes.transcript)
+    app.get(
+        "/schemas/transcript.json",
+        summary="Read the JSON Schema of the format json",
+        response_class=Response,
+        responses={
+            200: {"description": "The schema.", "content": {"application/schema+json": {"schema": {"type": "object"}}}},
+            **problems({}),
+        },
+    )(routes.schema)
     recording = {
         content_type: {"schema": {"type": "string", "format": "binary"}} for content_type in CONTENT_TYPES.values()
     }

@@ -10,8 +10,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from batchscribe.domain.option_fields import FILTER_METHODS
+from batchscribe.domain.options import PATTERN_TYPES
 from batchscribe.domain.submission import LONGEST_SECONDS, Priority
 from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadFormat
+from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, LONGEST_KEY
@@ -74,6 +77,27 @@ def _seconds(until: str) -> dict[str, Any]:
     }
 
 
+def _truth(description: str) -> dict[str, Any]:
+    return {"type": "string", "enum": ["true", "false"], "default": "false", "description": description}
+
+
+#: Form fields that say how to transcribe, as ``domain/option_fields.py`` reads them. Some need an engine that can.
+_OPTIONS: dict[str, Any] = {
+    "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
+    "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30},
+    "channel_identification": _truth("Transcribe each of two channels apart."),
+    "identify_language": _truth("Find the language, where the engine can."),
+    "identify_multiple_languages": _truth("Find several languages, where the engine can."),
+    "language_options": {"type": "string", "description": "Language codes to choose from, separated by commas."},
+    "vocabulary_name": {"type": "string", "description": "A vocabulary, whose words the engine favours where it can."},
+    "vocabulary_filter_name": {"type": "string", "description": "A vocabulary filter."},
+    "vocabulary_filter_method": {"type": "string", "enum": list(FILTER_METHODS)},
+    "redact_types": {
+        "type": "string",
+        "description": f"What is taken out, separated by commas: {', '.join(sorted(PATTERN_TYPES))}.",
+    },
+}
+
 IDEMPOTENCY_PARAMETER: dict[str, Any] = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
@@ -97,6 +121,7 @@ UPLOAD_BODY: dict[str, Any] = {
                         "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
                     },
                     "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
+                    **_OPTIONS,
                     "priority": {
                         "type": "string",
                         "enum": [each.value for each in Priority],
@@ -130,6 +155,20 @@ JOB_NAME_PARAMETER: dict[str, Any] = {
 def query_parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Describe a parameter of the query; none is ever required."""
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+#: What the query may say beside the format.
+RENDERING_PARAMETERS = [
+    *(
+        query_parameter(
+            name,
+            "For srt and vtt: how a cue may look, or how long it is shown.",
+            {"type": "integer" if name in WHOLE_PARAMETERS else "number", "minimum": least, "maximum": most},
+        )
+        for name, (least, most) in CUE_PARAMETERS.items()
+    ),
+    query_parameter("csv_rows", "For csv: what a row is.", {"type": "string", "enum": list(CSV_ROWS)}),
+]
 
 
 def problems(descriptions: dict[int, str], models: dict[int, type] | None = None) -> dict[int | str, dict[str, Any]]:

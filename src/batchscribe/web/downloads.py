@@ -14,6 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from batchscribe.domain.media import CONTENT_TYPES
 from batchscribe.errors import InvalidRequest
 from batchscribe.exports import FORMATS
+from batchscribe.exports.native_json import SCHEMA_FILE
+from batchscribe.exports.rendering import read_render_options
 from batchscribe.web.caller import owner_of
 from batchscribe.web.errors import error_answer
 
@@ -48,12 +50,17 @@ class DownloadRoutes:
         if export is None:
             raise InvalidRequest(f"Invalid format. Must be one of: {', '.join(FORMATS)}")
         job_name = request.path_params["job_name"]
+        options = read_render_options(request.query_params, job_name=job_name)
         transcript = await run_in_threadpool(self._service.transcript, job_name, owner=owner_of(request))
         headers = {"Content-Disposition": f'inline; filename="{job_name}.{export.extension}"'}
         if request.method == "HEAD":
             return Response(media_type=export.content_type, headers=headers)
-        blocks = _blocks_of_text(export.render(transcript))
+        blocks = _gathered(export.render(transcript, options))
         return StreamingResponse(blocks, media_type=export.content_type, headers=headers)
+
+    async def schema(self, _request: Request) -> Response:
+        """Send the JSON Schema of the native format."""
+        return Response(await run_in_threadpool(SCHEMA_FILE.read_bytes), media_type="application/schema+json")
 
     async def media(self, request: Request) -> Response:
         """Send the recording, or the one range of it that is asked for."""
@@ -134,11 +141,11 @@ async def _blocks_of(recording: BinaryIO, span: range) -> AsyncIterator[bytes]:
         yield block
 
 
-def _blocks_of_text(pieces: Iterator[str]) -> Iterator[bytes]:
-    """Gather pieces of text into blocks that are worth a message each."""
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Gather pieces of a document into blocks that are worth a message each."""
     block = bytearray()
     for piece in pieces:
-        block += piece.encode()
+        block += piece
         if len(block) >= BLOCK_BYTES:
             yield bytes(block)
             block.clear()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Paths that anybody may ask: supervisors, load balancers, and readers of the documentation.
-OPEN_PATHS = frozenset({"/health", "/readyz", "/docs", "/docs/start.js", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/readyz", "/docs", "/docs/start.js", "/openapi.json", "/schemas/transcript.json"})
 _OPEN_PREFIX = "/docs/assets/"
 #: So many keys' rates are remembered; a new one begins with a full bucket.
 _MOST_BUCKETS = 10_000

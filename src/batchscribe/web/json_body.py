@@ -16,30 +16,42 @@ MAX_BODY_BYTES = 64 << 10
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-async def json_body(request: Request, *, fields: dict[str, type]) -> dict[str, Any]:
+async def json_body(request: Request, *, fields: dict[str, type], max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Return those fields of an object that are there, each of its type; others are ignored. Raises InvalidRequest.
 
     A field may be ``str`` or ``list``, which then holds strings. No body at all is an empty object.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise InvalidRequest("Content-Encoding is not supported: send the body as it is.")
-    content = bytearray()
-    async for piece in request.stream():
-        content += piece
-        if len(content) > MAX_BODY_BYTES:
-            raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
-    try:
-        data = json.loads(content.decode("utf-8")) if content else {}
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The body is not JSON in UTF-8.") from None
-    if not isinstance(data, dict):
-        raise InvalidRequest("The body is not a JSON object.")
+    data = await json_object(request, max_bytes=max_bytes)
     found = {name: data[name] for name in fields if data.get(name) is not None}
     for name, value in found.items():
         texts = value if isinstance(value, list) else [value]
         if not isinstance(value, fields[name]) or not all(isinstance(each, str) for each in texts):
             kind = "a list of strings" if fields[name] is list else "a string"
             raise InvalidRequest(f"Invalid {name}. Must be {kind}")
-        if any(_UNKEEPABLE.search(each) for each in texts):
-            raise InvalidRequest(f"Invalid {name}. It has characters that no text has")
+        for each in texts:
+            check_text(each, name)
     return found
+
+
+async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return the object that a body holds, whatever its fields; no body is an empty one. Raises InvalidRequest."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequest("Content-Encoding is not supported: send the body as it is.")
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > max_bytes:
+            raise InvalidRequest(f"The body is longer than {max_bytes} bytes.")
+    try:
+        data = json.loads(content.decode("utf-8")) if content else {}
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not JSON in UTF-8.") from None
+    if not isinstance(data, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    return data
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise InvalidRequest for what JSON can hold and a database cannot: half a character, or a zero byte."""
+    if _UNKEEPABLE.search(text):
+        raise InvalidRequest(f"Invalid {name}. It has characters that no text has")

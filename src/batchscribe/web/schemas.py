@@ -153,6 +153,80 @@ class SyncTranscript(BaseModel):
     s3_url: MediaUrl
 
 
+class SpeakerAnswer(BaseModel):
+    """A speaker or a channel."""
+
+    label: str = Field(examples=["spk_0"])
+    name: str | None = Field(description="The name that it was given.", examples=["Ann"])
+    display_name: str = Field(description="What the formats for people say.", examples=["Ann"])
+    speech_seconds: Seconds
+
+
+class SpeakersAnswer(BaseModel):
+    """The speakers and channels of a transcript; none where nobody asked for them."""
+
+    job_name: JobName
+    speakers: list[SpeakerAnswer]
+
+
+class _WordListLine(BaseModel):
+    language_code: LanguageCode
+    word_count: int = Field(ge=1)
+    last_modified_time: Moment
+
+
+class VocabularyLine(_WordListLine):
+    """A vocabulary without its words."""
+
+    vocabulary_name: str
+
+
+class Vocabulary(VocabularyLine):
+    """Words that the recogniser favours."""
+
+    phrases: list[str]
+
+
+class VocabularyPage(BaseModel):
+    """Vocabularies in the order of their names."""
+
+    vocabularies: list[VocabularyLine]
+    count: int = Field(ge=0)
+
+
+class DeletedVocabulary(BaseModel):
+    """The confirmation that a vocabulary is gone."""
+
+    vocabulary_name: str
+    message: str
+
+
+class VocabularyFilterLine(_WordListLine):
+    """A vocabulary filter without its words."""
+
+    vocabulary_filter_name: str
+
+
+class VocabularyFilter(VocabularyFilterLine):
+    """Words that are masked, removed or tagged."""
+
+    words: list[str]
+
+
+class VocabularyFilterPage(BaseModel):
+    """Vocabulary filters in the order of their names."""
+
+    vocabulary_filters: list[VocabularyFilterLine]
+    count: int = Field(ge=0)
+
+
+class DeletedVocabularyFilter(BaseModel):
+    """The confirmation that a vocabulary filter is gone."""
+
+    vocabulary_filter_name: str
+    message: str
+
+
 class DeletedJob(BaseModel):
     """The confirmation that a job is gone."""
 

@@ -15,6 +15,7 @@ from multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from batchscribe.domain.option_fields import check_whole
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
 from batchscribe.web.caller import key_of, owner_of
@@ -82,6 +83,7 @@ async def received_recording(
         digest = None if key is None else hashlib.sha256()
         await _receive(request, form, upload, limits, digest)
         file_name, submission = form.finish()
+        check_whole(submission.options)
         yield ReceivedRecording(
             upload=upload,
             file_name=file_name,

@@ -12,6 +12,8 @@ from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio, Decoder, Engine
 from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
 from batchscribe.errors import MediaMissing
+from batchscribe.finishing import finished
+from batchscribe.workflow.channels import one_after_the_other, recognise_channels, with_channels
 from batchscribe.workflow.cutting import cut
 
 #: How many chunks are given to the engine at once; more is only memory.
@@ -25,9 +27,11 @@ def transcribe_directly(
     decoder: Decoder,
     engine: Engine,
     on_progress: Callable[[float, float | None], None],
+    filter_words: tuple[str, ...] = (),
 ) -> Transcript:
     """Transcribe one recording. Raises RecordingFailed.
 
+    ``filter_words`` are those of the vocabulary filter, where the options name a method for one.
     ``on_progress`` is given the seconds done and, from the header or once it is known, the seconds in all; it is called
     from several threads, one at a time.
     """
@@ -37,10 +41,13 @@ def transcribe_directly(
         raise MediaMissing(f"{path} cannot be read: {error.strerror}.") from error
     abandoned = threading.Event()
     progress = _Progress(on_progress)
+    apart = options.channel_identification
 
-    def recognise(chunk: ChunkAudio) -> Fragment:
-        segments = engine.recognise(
+    def recognise(chunk: ChunkAudio, channels: int) -> Fragment:
+        segments = recognise_channels(
+            engine,
             chunk,
+            channels,
             options,
             on_progress=lambda seconds: progress.note(chunk.index, seconds),
             is_cancelled=abandoned.is_set,
@@ -48,22 +55,24 @@ def transcribe_directly(
         return Fragment(index=chunk.index, segments=segments)
 
     fragments: list[Future[Fragment]] = []
-    with media, ThreadPoolExecutor(_CHUNKS_AHEAD) as pool, decoder.open(media) as audio:
+    with media, ThreadPoolExecutor(_CHUNKS_AHEAD) as pool, decoder.open(media, channels_apart=apart) as audio:
         try:
             progress.total = audio.info.declared_duration
             start, places = 0.0, threading.Semaphore(_CHUNKS_AHEAD)
-            for index, pcm in zip(count(), cut(audio.blocks()), strict=False):
-                chunk = ChunkAudio(job_name=str(path), index=index, start=start, pcm=pcm, priority=float(index))
+            for index, pcm in zip(count(), cut(audio.blocks(), channels=audio.channels), strict=False):
+                whole = one_after_the_other(pcm, audio.channels)
+                chunk = ChunkAudio(job_name=str(path), index=index, start=start, pcm=whole, priority=float(index))
                 places.acquire()
-                fragments.append(pool.submit(recognise, chunk))
+                fragments.append(pool.submit(recognise, chunk, audio.channels))
                 fragments[-1].add_done_callback(lambda _: places.release())
-                start += chunk.duration
+                start += chunk.duration / audio.channels
             progress.total = start
             joined = [fragment.result() for fragment in fragments]
         except BaseException:
             abandoned.set()
             raise
-    return join_fragments(joined, language_code=options.language_code, duration=start)
+    transcript = join_fragments(joined, language_code=options.language_code, duration=start)
+    return finished(with_channels(transcript, audio.channels if apart else 0), options, filter_words)
 
 
 class _Progress:

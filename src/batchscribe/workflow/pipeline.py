@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine as Database
 
-from batchscribe.database import chunks, jobs
+from batchscribe.database import chunks, jobs, transcripts, word_lists
 from batchscribe.database.chunks import Chunk
 from batchscribe.domain.chunks import ChunkLimits
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, work_prefix
@@ -27,8 +27,11 @@ from batchscribe.domain.ports import (
     Engine,
     MediaStore,
 )
-from batchscribe.domain.transcript import join_fragments
+from batchscribe.domain.transcript import Fragment, Segment, Transcript, join_fragments
+from batchscribe.domain.word_lists import WordListKind
 from batchscribe.errors import Cancelled, MediaMissing, RecordingFailed
+from batchscribe.finishing import finished
+from batchscribe.workflow.channels import one_after_the_other, recognise_channels, with_channels
 from batchscribe.workflow.cutting import cut
 from batchscribe.workflow.dispatch import Dispatcher, chunk_priority
 from batchscribe.workflow.in_flight import InFlight
@@ -100,7 +103,8 @@ class Pipeline:
         with self.database.connect() as connection:
             planned = chunks.planned_count(connection, job.name)
         if planned is None:
-            with self.store.open(job.media_key) as media, self.decoder.open(media) as audio:
+            apart = job.options.channel_identification
+            with self.store.open(job.media_key) as media, self.decoder.open(media, channels_apart=apart) as audio:
                 self._describe(job.name, audio)
                 planned = self._cut(job, audio)
         if planned == 1:
@@ -120,7 +124,8 @@ class Pipeline:
 
     def _cut(self, job: TranscriptionJob, audio: DecodedAudio) -> int:
         """Store each chunk's audio and row; return how many there are."""
-        pieces = cut(audio.blocks(), ChunkLimits.around(job.chunk_seconds))
+        channels = audio.channels
+        pieces = cut(audio.blocks(), ChunkLimits.around(job.chunk_seconds), channels=channels)
         start, index = 0.0, 0
         with self.decoding:
             pcm = next(pieces, None)
@@ -129,13 +134,18 @@ class Pipeline:
                 raise Cancelled("Cancelled by request.")
             with self.decoding:
                 following = next(pieces, None)
-            duration = len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
-            key = f"{work_prefix(job.name)}{index}.pcm"
+            duration = len(pcm) / channels / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ
             chunk = Chunk(
-                job_name=job.name, index=index, start=start, duration=duration, audio_key=key, is_recognised=False
+                job_name=job.name,
+                index=index,
+                start=start,
+                duration=duration,
+                audio_key=f"{work_prefix(job.name)}{index}.pcm",
+                is_recognised=False,
+                channels=channels,
             )
             is_only = index == 0 and following is None
-            self._add_chunk(job, chunk, pcm, is_only=is_only)
+            self._add_chunk(job, chunk, one_after_the_other(pcm, channels), is_only=is_only)
             start, index, pcm = start + duration, index + 1, following
         with self.database.begin() as connection:
             jobs.describe_media(
@@ -165,24 +175,35 @@ class Pipeline:
             return
         pcm = None if chunk.is_recognised else self._read_audio(chunk)
         if pcm is not None:
-            audio = ChunkAudio(
-                job_name=job_name,
-                index=index,
-                start=chunk.start,
-                pcm=pcm,
-                priority=float(chunk_priority(job.priority.rank, index)),
-            )
-            logger.debug("chunk goes to the engine", extra={"job_name": job_name, "chunk": index})
-            segments = self.engine.recognise(
-                audio,
-                job.options,
-                on_progress=lambda seconds: self.in_flight.note_progress(job_name, index, seconds),
-                is_cancelled=lambda: self.in_flight.is_ended(job_name),
-            )
+            segments = self._segments(job, chunk, pcm)
             with self.database.begin() as connection:
                 chunks.save_fragment(connection, job_name, index, segments, at=datetime.now(UTC))
         self.store.delete(chunk.audio_key)
         self._finish_if_complete(job_name)
+
+    def _segments(self, job: TranscriptionJob, chunk: Chunk, pcm: bytes) -> tuple[Segment, ...]:
+        """Recognise a chunk's audio."""
+        options = job.options
+        if options.vocabulary_name is not None:
+            with self.database.connect() as connection:
+                phrases = word_lists.words_of(connection, job.name, WordListKind.VOCABULARY)
+            options = replace(options, phrases=phrases)
+        audio = ChunkAudio(
+            job_name=job.name,
+            index=chunk.index,
+            start=chunk.start,
+            pcm=pcm,
+            priority=float(chunk_priority(job.priority.rank, chunk.index)),
+        )
+        logger.debug("chunk goes to the engine", extra={"job_name": job.name, "chunk": chunk.index})
+        return recognise_channels(
+            self.engine,
+            audio,
+            chunk.channels,
+            options,
+            on_progress=lambda seconds: self.in_flight.note_progress(job.name, chunk.index, seconds),
+            is_cancelled=lambda: self.in_flight.is_ended(job.name),
+        )
 
     def _read_audio(self, chunk: Chunk) -> bytes | None:
         """Return a chunk's audio, or None where another worker was faster. Raises MediaMissing."""
@@ -205,12 +226,18 @@ class Pipeline:
             fragments = chunks.fragments(connection, job_name)
         if job is None or job.status.is_final:
             return
-        transcript = join_fragments(
-            fragments, language_code=job.options.language_code, duration=job.media_duration or 0.0
-        )
+        transcript = self._joined(job, fragments)
         with self.database.begin() as connection:
             # Two workers may both have seen the last chunk done: the first transition wins, the second changes nothing.
             if jobs.move_job(connection, job_name, JobStatus.COMPLETED, at=datetime.now(UTC)):
-                jobs.save_transcript(connection, job_name, transcript)
+                transcripts.save_transcript(connection, job_name, transcript)
                 chunks.forget_fragments(connection, job_name)
         self.store.delete_prefix(work_prefix(job_name))
+
+    def _joined(self, job: TranscriptionJob, fragments: list[Fragment]) -> Transcript:
+        """Return the transcript of a job as it is stored: joined, and finished as was asked for."""
+        with self.database.connect() as connection:
+            channels = chunks.channel_count(connection, job.name) if job.options.channel_identification else 0
+            words = word_lists.words_of(connection, job.name, WordListKind.VOCABULARY_FILTER)
+        joined = join_fragments(fragments, language_code=job.options.language_code, duration=job.media_duration or 0.0)
+        return finished(with_channels(joined, channels), job.options, words)
