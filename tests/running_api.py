@@ -26,6 +26,7 @@ from batchscribe.remote_parts import build_notifications
 from batchscribe.service import TranscriptionService
 from batchscribe.web.app import create_app
 from batchscribe.web.front import uvicorn_config
+from batchscribe.web.gate import Access
 from batchscribe.web.limits import FrontLimits
 
 #: The first bytes of a WAV recording; what follows is nobody's business until it is decoded.
@@ -113,6 +114,7 @@ def running_api(
     upload_stall_seconds: float = 5.0,
     sync_wait_seconds: float = 20.0,
     limits: FrontLimits | None = None,
+    access: Access | None = None,
     **overrides: Any,
 ) -> Iterator[RunningApi]:
     """Run a server over a data folder, with these settings, until the context ends."""
@@ -128,6 +130,7 @@ def running_api(
         sync_wait_seconds=sync_wait_seconds,
         reads_may_wait=settings.is_scale_out,
         notifications=build_notifications(settings, database),
+        access=access,
     )
     server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0, limits=limits, graceful_seconds=5))
     listener = socket.create_server(("127.0.0.1", 0))

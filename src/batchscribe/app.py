@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import TranscriptionOptions
@@ -31,6 +31,8 @@ from batchscribe.parts import (
     build_store,
     check_database,
     check_sandbox,
+    egress_rules,
+    server_key,
     upgrade_database,
 )
 from batchscribe.processes import die_with_parent, give_large_memory_back
@@ -38,6 +40,9 @@ from batchscribe.remote_parts import build_notifications, build_remote_work
 from batchscribe.settings import Settings
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
+
+if TYPE_CHECKING:
+    from batchscribe.service import TranscriptionService
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +81,7 @@ def run_api(settings: Settings) -> None:
 
     from batchscribe.web.app import create_app
     from batchscribe.web.front import uvicorn_config
+    from batchscribe.web.gate import Access
 
     _follow_supervisor(settings)
     # uvicorn, having served, sends itself the signal that ended it: that must not be the end before the log is written.
@@ -91,12 +97,28 @@ def run_api(settings: Settings) -> None:
         upload_stall_seconds=settings.upload_stall_seconds,
         reads_may_wait=settings.is_scale_out,
         notifications=build_notifications(settings, database),
+        access=Access.at(settings.host, is_open=settings.open),
     )
+    _warn_of_openness(settings, service)
     # A database that is gone in this moment only delays the counting.
     with suppress(ServiceUnavailable):
         app.state.metrics.start()
     logger.info("listening on http://%s:%s", settings.host, settings.port)
     uvicorn.Server(uvicorn_config(app, host=settings.host, port=settings.port)).run()
+
+
+def _warn_of_openness(settings: Settings, service: TranscriptionService) -> None:
+    """Say where whoever reaches the port is served, or nobody is."""
+    if settings.open:
+        logger.warning("BATCHSCRIBE_OPEN: whoever reaches port %s may do everything, without a key", settings.port)
+        return
+    from batchscribe.web.gate import is_loopback
+
+    with suppress(ServiceUnavailable):
+        if not is_loopback(settings.host) and not service.ring.has_keys():
+            logger.warning(
+                "nobody is served yet: make an API key with `batchscribe keys create NAME`, or set BATCHSCRIBE_OPEN"
+            )
 
 
 def run_worker(settings: Settings) -> None:
@@ -122,6 +144,7 @@ def run_worker(settings: Settings) -> None:
 
 def _start_worker(settings: Settings) -> Callable[[], None]:
     """Start every part of a worker; return what hands its work back."""
+    from batchscribe.webhooks.sender import WebhookSender
     from batchscribe.workflow.dispatch import Concurrency, Dispatcher
     from batchscribe.workflow.housekeeping import Housekeeper
     from batchscribe.workflow.in_flight import InFlight
@@ -146,6 +169,10 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
     heartbeat.start()
     in_flight.start()
     is_in_charge = takeover.is_janitor if settings.is_scale_out else lambda: True
+    key = server_key(settings)
+    if key is not None:
+        _allow_many_connections()
+        WebhookSender(database, server_key=key, rules=egress_rules(settings)).start()
     Housekeeper(database, store, dispatcher, is_in_charge=is_in_charge).start()
     launch(
         Pipeline(

@@ -15,6 +15,10 @@ BatchScribeError
 │   ├── StorageFull                 storage_full
 │   ├── QueueFull                   queue_full
 │   ├── IdempotencyConflict         idempotency_conflict
+│   ├── AddressNotAllowed           address_not_allowed
+│   ├── QuotaUsedUp                 quota_used_up
+│   ├── WebhookNotFound             webhook_not_found
+│   ├── WebhooksNotSetUp            webhooks_not_set_up
 │   └── ServiceUnavailable          service_unavailable
 │       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
@@ -33,7 +37,9 @@ BatchScribeError
 │   ├── EngineAccessDenied          engine_access_denied: the remote engine does not let us in
 │   └── Cancelled                   cancelled
 ├── EngineUnavailable           engine_unavailable: the remote engine does not answer for the moment; work waits
+├── ReceiverUnreachable         receiver_unreachable: a host that a caller named does not answer
 ├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
+├── KeyUnknown                  key_unknown: a command names an API key that is not there
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
     ├── SandboxUnavailable          sandbox_unavailable
     └── ModelUnavailable            model_unavailable
@@ -138,6 +144,31 @@ class IdempotencyConflict(RequestRefused):
     """The idempotency key was used for another recording or other fields."""
 
     code = "idempotency_conflict"
+
+
+class AddressNotAllowed(RequestRefused):
+    """An address that a caller named and that the server does not connect to."""
+
+    code = "address_not_allowed"
+
+
+class QuotaUsedUp(RequestRefused):
+    """The key's share of jobs or of audio is used up."""
+
+    code = "quota_used_up"
+    retryable = True
+
+
+class WebhookNotFound(RequestRefused):
+    """No webhook endpoint, or no delivery, has this identifier."""
+
+    code = "webhook_not_found"
+
+
+class WebhooksNotSetUp(RequestRefused):
+    """The server has no key to sign webhooks with."""
+
+    code = "webhooks_not_set_up"
 
 
 class ServiceUnavailable(RequestRefused):
@@ -256,11 +287,24 @@ class EngineUnavailable(BatchScribeError):
         self.is_access_denied = is_access_denied
 
 
+class ReceiverUnreachable(BatchScribeError):
+    """A host that a caller named does not answer, or not as it must."""
+
+    code = "receiver_unreachable"
+    retryable = True
+
+
 class EngineClosed(BatchScribeError):
     """The engine was closed before the chunk was recognised; whoever takes the job over recognises it again."""
 
     code = "engine_closed"
     retryable = True
+
+
+class KeyUnknown(BatchScribeError):
+    """No API key has this id, or it was revoked."""
+
+    code = "key_unknown"
 
 
 class ConfigurationError(BatchScribeError):

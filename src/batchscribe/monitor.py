@@ -86,6 +86,16 @@ class Monitor:
         with reading(self._database) as connection:
             return reader.read(connection)
 
+    def latest_event_id(self) -> int:
+        """Return the id of the last event."""
+        with reading(self._database) as connection:
+            return jobs.latest_event_id(connection)
+
+    def events_after(self, event_id: int) -> list[JobEvent]:
+        """Return the events after this id, in order."""
+        with reading(self._database) as connection:
+            return jobs.events_after(connection, event_id)
+
     def latest_takeover_id(self) -> int:
         """Return the id of the last takeover, or 0."""
         with reading(self._database) as connection:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from batchscribe.decoding.cage import CagedDecoder
@@ -10,6 +13,7 @@ from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
 from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities
 from batchscribe.domain.ports import Engine, MediaStore
+from batchscribe.egress import EgressRules
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
 from batchscribe.settings import EngineName, Settings
 from batchscribe.storage.folder import FolderStore
@@ -137,6 +141,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
     """Build the door that the api opens; the database must be up to date."""
     from batchscribe.domain.submission import Terms
     from batchscribe.service import TranscriptionService
+    from batchscribe.webhook_service import WebhookService
     from batchscribe.workflow.dispatch import Dispatcher
 
     store = build_store(settings)
@@ -151,12 +156,38 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
             delete_media_after_seconds=settings.delete_media_after_seconds,
             chunk_seconds=settings.chunk_seconds,
         ),
+        webhooks=WebhookService(database, server_key=server_key(settings), rules=egress_rules(settings)),
         readiness_checks={
             "sandbox": lambda: _sandbox_readiness(settings),
             "worker": lambda: _worker_readiness(database),
         },
         free_bytes=store.free_bytes if isinstance(store, FolderStore) else None,
     )
+
+
+def server_key(settings: Settings) -> bytes | None:
+    """Return the key that secrets are made of; None where many machines need one and have not been given it."""
+    if given := settings.secret_key.get_secret_value():
+        return given.encode()
+    if settings.is_scale_out:
+        return None
+    path = settings.data_dir / "secret.key"
+    # Made whole under another name: the api and the worker begin at the same time.
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    if not path.exists():
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_bytes()
+
+
+def egress_rules(settings: Settings) -> EgressRules:
+    """Return what addresses that callers name may lead to."""
+    return EgressRules.read(allow=settings.egress_allow, ports=settings.egress_ports)
 
 
 def _capabilities(settings: Settings) -> dict[str, Capabilities]:

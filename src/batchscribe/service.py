@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs, transcripts, word_lists
 from batchscribe.database.connection import reading, writing
-from batchscribe.database.jobs import JobEvent
 from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
-from batchscribe.domain.media import check_format
+from batchscribe.domain.keys import ApiKey
+from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import (
@@ -26,9 +26,11 @@ from batchscribe.domain.submission import (
     Terms,
     check_possible,
     choose_engine,
+    first_given,
     read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
+from batchscribe.egress import EgressRules
 from batchscribe.errors import (
     Cancelled,
     JobAlreadyEnded,
@@ -37,11 +39,16 @@ from batchscribe.errors import (
     MediaMissing,
     MediaNotFound,
     QueueFull,
+    QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
 )
+from batchscribe.key_ring import KeyRing, check_quotas
+from batchscribe.live import LiveReader
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.storage import store_errors_are_said
 from batchscribe.vocabularies import Vocabularies
+from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
 
 #: What a job name may look like; anything else is no job's name.
@@ -64,6 +71,7 @@ class TranscriptionService:
         dispatcher: Dispatcher,
         engines: Mapping[str, Capabilities],
         terms: Terms | None = None,
+        webhooks: WebhookService | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
@@ -73,6 +81,12 @@ class TranscriptionService:
         self._dispatcher = dispatcher
         self._engines = engines
         self._terms = terms or Terms()
+        #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
+        self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
+        #: The API keys.
+        self.ring = KeyRing(database)
+        #: For those who follow jobs while they run.
+        self.live = LiveReader(database)
         #: The lists of words that submissions may name.
         self.vocabularies = Vocabularies(database)
         #: What is asked of the whole rather than of a job.
@@ -87,19 +101,24 @@ class TranscriptionService:
     def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
+        For its webhook AddressNotAllowed or WebhooksNotSetUp is raised.
         ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
         the form's other fields.
         """
-        check_format(file_name, head)
+        checked_format(file_name, head)
         submission = read_submission(fields)
         check_possible(submission, self._engines)
+        if submission.webhook is not None:
+            self.webhooks.check(submission.webhook)
         return submission
 
-    def begin_upload(self) -> Upload:
-        """Start taking in a recording. Raises StorageFull, QueueFull, ServiceUnavailable."""
+    def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
+        """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
+        if key is not None:
+            self.ring.check_quotas(key)
         if self.monitor.is_queue_full():
             raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
-        with _store_errors_are_said():
+        with store_errors_are_said():
             return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
@@ -115,30 +134,32 @@ class TranscriptionService:
         submission: Submission,
         upload_seconds: float,
         idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
     ) -> TranscriptionJob:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
         Raises UnsupportedMediaFormat; InvalidRequest or UnsupportedLanguage for what the engine does not do, and for an
-        unknown vocabulary; IdempotencyConflict; ServiceUnavailable when the store or the database does not take it
-        (nothing is kept then).
+        unknown vocabulary; IdempotencyConflict; QuotaUsedUp for a key; ServiceUnavailable when the store or the
+        database does not take it. Nothing is kept then.
         """
-        media_format = check_format(file_name, head)
+        media_format = checked_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
             return earlier
         engine = choose_engine(submission, self._engines)
+        owner = "" if key is None else key.id
         # A remote engine keeps lists of its own, under names that only it can check.
         is_remote = engine in REMOTE_ENGINES
-        named_lists = () if is_remote else self.vocabularies.named_by(submission.options)
+        named_lists = () if is_remote else self.vocabularies.named_by(submission.options, owner=owner)
         now = datetime.now(UTC)
         name = new_job_name()
-        key = media_key(name, media_format.value, now)
+        media = media_key(name, media_format.value, now)
         try:
-            with _store_errors_are_said():
-                size_bytes = upload.commit(key)
+            with store_errors_are_said():
+                size_bytes = upload.commit(media)
         except ServiceUnavailable:
             # It may have its name already, but perhaps not on disk.
-            self._forget_recording(key)
+            self._forget_recording(media)
             raise
         job = TranscriptionJob(
             name=name,
@@ -147,20 +168,24 @@ class TranscriptionService:
             priority=submission.priority,
             engine=engine if is_remote else None,
             chunk_seconds=self._terms.chunk_seconds,
-            delete_after_seconds=_first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
-            delete_media_after_seconds=_first_given(
+            delete_after_seconds=first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
+            delete_media_after_seconds=first_given(
                 submission.delete_media_after_seconds, self._terms.delete_media_after_seconds
             ),
-            media_key=key,
+            media_key=media,
             media_format=media_format,
             media_size_bytes=size_bytes,
-            media_url=f"s3://{self._store.bucket}/{key}",
+            media_url=f"s3://{self._store.bucket}/{media}",
             upload_seconds=upload_seconds,
             created_at=now,
+            webhook=submission.webhook,
+            owner=owner,
         )
         try:
             with self._database.begin() as connection:
                 jobs.add_job(connection, job)
+                if key is not None:
+                    check_quotas(connection, key, is_counted=True)
                 for words in named_lists:
                     word_lists.keep_words(connection, name, words)
                 if idempotency is not None:
@@ -169,9 +194,12 @@ class TranscriptionService:
                     self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
                 )
                 enqueue(connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes)
+        except QuotaUsedUp:
+            self._forget_recording(media)
+            raise
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
-            self._forget_recording(key)
+            self._forget_recording(media)
             if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
             return earlier
@@ -180,28 +208,35 @@ class TranscriptionService:
             if not self._is_stored(name):
                 # Where the connection broke it may be happening yet: then the recording stays until housekeeping looks.
                 if not (isinstance(error, DBAPIError) and error.connection_invalidated):
-                    self._forget_recording(key)
+                    self._forget_recording(media)
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
         return job
 
-    def get(self, job_name: str) -> TranscriptionJob:
-        """Return a job, with its text when it is COMPLETED. Raises JobNotFound."""
+    def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
+        """Return a job, with its text when it is COMPLETED; of this owner alone where one is given. Raises JobNotFound.
+
+        Everything below that takes an owner raises JobNotFound for another's job, and takes as long.
+        """
         if not JOB_NAME_PATTERN.fullmatch(job_name):
             raise _not_found(job_name)
         with reading(self._database) as connection:
             job = jobs.find_job(connection, job_name, with_text=True)
-        if job is None:
+        if job is None or owner not in {None, job.owner}:
             raise _not_found(job_name)
         return job
 
-    def list(self, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
+    def list(
+        self, *, status: JobStatus | None, max_results: int, next_token: str | None, owner: str | None = None
+    ) -> JobPage:
         """Return one page of jobs, latest first. Raises InvalidRequest for a token that is not ours."""
         with reading(self._database) as connection:
-            return jobs.list_jobs(connection, status=status, max_results=max_results, next_token=next_token)
+            return jobs.list_jobs(
+                connection, status=status, max_results=max_results, next_token=next_token, owner=owner
+            )
 
-    def cancel(self, job_name: str) -> TranscriptionJob:
+    def cancel(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
         """End a job FAILED with code ``cancelled``; its worker stops soon. Raises JobNotFound, JobAlreadyEnded."""
-        self.get(job_name)
+        self.get(job_name, owner=owner)
         with writing(self._database) as connection:
             is_cancelled = jobs.cancel_job(connection, job_name, at=datetime.now(UTC), failure=CANCELLED)
         job = self.get(job_name)
@@ -211,9 +246,9 @@ class TranscriptionService:
             self._store.delete_prefix(work_prefix(job_name))
         return job
 
-    def delete(self, job_name: str) -> None:
+    def delete(self, job_name: str, *, owner: str | None = None) -> None:
         """Remove a job with its recording and transcript, whatever its status. Raises JobNotFound."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         # The recording goes first: once the row is gone, nothing says any more that there is a recording to remove.
         try:
             self._store.delete(job.media_key)
@@ -227,9 +262,9 @@ class TranscriptionService:
         with suppress(OSError, StoreUnavailable):
             self._store.delete_prefix(work_prefix(job_name))
 
-    def transcript(self, job_name: str) -> Transcript:
+    def transcript(self, job_name: str, *, owner: str | None = None) -> Transcript:
         """Return the transcript of a COMPLETED job. Raises JobNotFound, JobNotFinished."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         with reading(self._database) as connection:
             transcript = transcripts.find_transcript(connection, job_name)
         if transcript is None:
@@ -238,33 +273,22 @@ class TranscriptionService:
             raise JobNotFinished(f"The job has no transcript yet. Job status: {job.status.value}.")
         return transcript
 
-    def name_speakers(self, job_name: str, names: Mapping[str, str | None]) -> Transcript:
+    def name_speakers(self, job_name: str, names: Mapping[str, str | None], *, owner: str | None = None) -> Transcript:
         """Give speakers names, or with None take them. Raises JobNotFound, JobNotFinished, InvalidRequest."""
-        check_labels(self.transcript(job_name), names)
+        check_labels(self.transcript(job_name, owner=owner), names)
         with writing(self._database) as connection:
             transcripts.name_speakers(connection, job_name, names)
         return self.transcript(job_name)
 
-    def open_media(self, job_name: str) -> tuple[TranscriptionJob, BinaryIO]:
+    def open_media(self, job_name: str, *, owner: str | None = None) -> tuple[TranscriptionJob, BinaryIO]:
         """Return a job and its recording, opened for reading. Raises JobNotFound, MediaNotFound."""
-        job = self.get(job_name)
+        job = self.get(job_name, owner=owner)
         try:
             return job, self._store.open(job.media_key)
         except MediaMissing as error:
             raise MediaNotFound("The recording is no longer kept.") from error
 
-    def latest_event_id(self) -> int:
-        """Return the id of the last event."""
-        with reading(self._database) as connection:
-            return jobs.latest_event_id(connection)
-
-    def events_after(self, event_id: int) -> Sequence[JobEvent]:
-        """Return the events after this id, in order."""
-        with reading(self._database) as connection:
-            return jobs.events_after(connection, event_id)
-
     def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
-        """Return the job that an idempotency key has made, or None. Raises IdempotencyConflict."""
         with reading(self._database) as connection:
             return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
 
@@ -284,16 +308,3 @@ class TranscriptionService:
 
 def _not_found(job_name: str) -> JobNotFound:
     return JobNotFound(f"Job not found: {job_name}")
-
-
-def _first_given(asked: int | None, granted: int | None) -> int | None:
-    return granted if asked is None else asked
-
-
-@contextmanager
-def _store_errors_are_said() -> Iterator[None]:
-    """Raise ServiceUnavailable where the media store fails."""
-    try:
-        yield
-    except (OSError, StoreUnavailable) as error:
-        raise ServiceUnavailable("The recording could not be stored. Try again in a moment.") from error

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchscribe.errors import ConfigurationError
 
 PREFIX = "BATCHSCRIBE_"
+#: Of the key that secrets are made of.
+LEAST_KEY_CHARACTERS = 32
 
 
 class EngineName(Enum):
@@ -52,6 +55,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the api listens on.")
     port: int = Field(default=5001, ge=0, le=65535, description="Port that the api listens on.")
+    open: bool = Field(default=False, description="Serve whoever reaches the port, without API keys.")
     engine_processes: int = Field(default=0, ge=0, le=1024, description="Recogniser processes; 0 means one a core.")
     require_sandbox: bool = Field(default=False, description="Refuse to start where the decoder cannot be sandboxed.")
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest recording that is accepted.")
@@ -100,6 +104,13 @@ class Settings(BaseSettings):
         default="", description="Role with which AWS may put jobs in its own queue (deferred execution)."
     )
     aws_price_per_minute: float = Field(default=0.024, ge=0, description="US dollars a minute of audio at AWS.")
+    secret_key: SecretStr = Field(
+        default=SecretStr(""), description="What webhooks' secrets are made of; over SQLite made at the first start."
+    )
+    egress_allow: str = Field(
+        default="", description="Private networks that webhooks and media addresses may lead to, with commas."
+    )
+    egress_ports: str = Field(default="443", description="Ports of public hosts that may be connected to, with commas.")
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )
@@ -112,6 +123,27 @@ class Settings(BaseSettings):
     supervisor_pid: int = Field(
         default=0, ge=0, description="Set by `batchscribe serve` for its processes, which end with it."
     )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret_key(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < LEAST_KEY_CHARACTERS:
+            raise ValueError(f"it must have at least {LEAST_KEY_CHARACTERS} characters, best made by chance")
+        return value
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        for each in filter(None, (part.strip() for part in value.split(","))):
+            ip_network(each)
+        return value
+
+    @field_validator("egress_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        if not all(0 < int(each) < 65536 for each in value.split(",")):
+            raise ValueError("a port is from 1 to 65535")
+        return value
 
     @property
     def engines(self) -> tuple[EngineName, ...]:
@@ -172,6 +204,7 @@ class Settings(BaseSettings):
 def to_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables that :func:`load` reads back the same."""
     values = settings.model_dump(mode="json", exclude_none=True)
+    values["secret_key"] = settings.secret_key.get_secret_value()
     return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
@@ -182,4 +215,6 @@ def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, c
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name} is {first.get('input')!r}: {first['msg'].lower()}.") from error
+        # A key is not shown, not even one that cannot be.
+        value = "not usable" if name.endswith("_KEY") else repr(first.get("input"))
+        raise ConfigurationError(f"{name} is {value}: {first['msg'].lower()}.") from error

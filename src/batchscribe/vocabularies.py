@@ -19,12 +19,17 @@ LISTS_A_PAGE = 100
 
 
 class Vocabularies:
-    """Keeps lists of words. Every method may be called from any thread and waits for the database."""
+    """Keeps lists of words, to each owner its own; the empty owner is who needs no key.
+
+    Every method may be called from any thread and waits for the database.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, kind: WordListKind, name: str, *, language_code: str, words: Iterable[str]) -> tuple[WordList, bool]:
+    def put(
+        self, kind: WordListKind, name: str, *, language_code: str, words: Iterable[str], owner: str = ""
+    ) -> tuple[WordList, bool]:
         """Store a list in the place of one with its name; return it, and whether there was none.
 
         Raises InvalidRequest, UnsupportedLanguage. Jobs that were submitted before keep the words of then.
@@ -38,31 +43,31 @@ class Vocabularies:
             updated_at=datetime.now(UTC),
         )
         with writing(self._database) as connection:
-            is_new = word_lists.save_list(connection, stored)
+            is_new = word_lists.save_list(connection, owner, stored)
         return stored, is_new
 
-    def get(self, kind: WordListKind, name: str) -> WordList:
+    def get(self, kind: WordListKind, name: str, *, owner: str = "") -> WordList:
         """Return a list. Raises VocabularyNotFound."""
         with reading(self._database) as connection:
-            found = word_lists.find_list(connection, kind, name)
+            found = word_lists.find_list(connection, owner, kind, name)
         if found is None:
             raise VocabularyNotFound(f"There is no {kind.value} named {name[:200]}.")
         return found
 
-    def list(self, kind: WordListKind, *, after: str = "") -> tuple[WordList, ...]:
+    def list(self, kind: WordListKind, *, after: str = "", owner: str = "") -> tuple[WordList, ...]:
         """Return the first lists of a kind whose names come after this one, in the order of their names."""
         with reading(self._database) as connection:
-            return tuple(word_lists.lists_of(connection, kind, after=after, most=LISTS_A_PAGE))
+            return tuple(word_lists.lists_of(connection, owner, kind, after=after, most=LISTS_A_PAGE))
 
-    def delete(self, kind: WordListKind, name: str) -> None:
+    def delete(self, kind: WordListKind, name: str, *, owner: str = "") -> None:
         """Remove a list. Raises VocabularyNotFound. Jobs that name it keep its words."""
         with writing(self._database) as connection:
-            is_deleted = word_lists.delete_list(connection, kind, name)
+            is_deleted = word_lists.delete_list(connection, owner, kind, name)
         if not is_deleted:
             raise VocabularyNotFound(f"There is no {kind.value} named {name[:200]}.")
 
-    def named_by(self, options: TranscriptionOptions) -> tuple[WordList, ...]:
-        """Return the lists that options name. Raises InvalidRequest where one is not there or of another language."""
+    def named_by(self, options: TranscriptionOptions, *, owner: str = "") -> tuple[WordList, ...]:
+        """Return the owner's lists that options name. Raises InvalidRequest for an unknown one or another language."""
         asked = {
             WordListKind.VOCABULARY: options.vocabulary_name,
             WordListKind.VOCABULARY_FILTER: options.vocabulary_filter_name,
@@ -72,7 +77,7 @@ class Vocabularies:
             if name is None:
                 continue
             try:
-                words = self.get(kind, name)
+                words = self.get(kind, name, owner=owner)
             except VocabularyNotFound as error:
                 raise InvalidRequest(str(error)) from error
             if words.language_code.partition("-")[0] != options.language_code.partition("-")[0]:

@@ -41,6 +41,7 @@ LIBRARY_OWNERS = {
     "ctranslate2": "engines",
     "huggingface_hub": "engines",
     "httpx2": "client",
+    "httpcore2": "egress.py",
 }
 #: Where else a library is imported for the names of its errors alone.
 LIBRARY_GUESTS = {("httpx2", "engines/hub_models.py")}

@@ -118,7 +118,8 @@ def _broken_list(base_url: str, expected: Expected) -> Iterator[str]:
 def _broken_rows(connection: Connection, expected: Expected) -> Iterator[str]:
     """One terminal event a job; a transcript exactly for COMPLETED; every chunk of it recognised; no job half there."""
     kinds: dict[str, list[str]] = {}
-    for name, kind in connection.execute(select(events.c.job_name, events.c.type).order_by(events.c.id)):
+    of_jobs = select(events.c.job_name, events.c.type).where(events.c.type.like("job.%"))
+    for name, kind in connection.execute(of_jobs.order_by(events.c.id)):
         kinds.setdefault(name, []).append(kind)
     statuses = {row.name: row.status for row in connection.execute(select(jobs.c.name, jobs.c.status))}
     spoken = set(connection.execute(select(transcripts.c.job_name)).scalars())

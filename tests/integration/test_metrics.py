@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, insert, text
 
 from batchscribe.database import chunks, jobs, workers
 from batchscribe.database.chunks import Chunk
@@ -20,6 +20,7 @@ from batchscribe.database.connection import connect
 from batchscribe.database.event_log import EventReader
 from batchscribe.database.jobs import JobEvent
 from batchscribe.database.metrics import read_load
+from batchscribe.database.schema import events
 from batchscribe.database.upgrade import upgrade
 from batchscribe.domain.job import JobStatus
 from batchscribe.web import waiting
@@ -309,7 +310,7 @@ class TestEventsOutOfOrder:
     @staticmethod
     def queue_job(connection: Connection, name: str) -> None:
         """Write an event as a submission does."""
-        jobs._add_event(connection, name, "job.queued", NOW)
+        connection.execute(insert(events).values(job_name=name, type="job.queued", created_at=NOW))
 
     def test_an_event_that_comes_late_is_not_missed(self, postgres: Engine) -> None:
         """Nor is any given twice."""

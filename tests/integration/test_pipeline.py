@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from batchscribe import parts
+from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.ports import ChunkAudio
@@ -87,7 +88,8 @@ class Works:
 
     def event_types(self, job_name: str) -> list[str]:
         """Return the types of a job's events."""
-        return [each.type for each in self.service.events_after(0) if each.job_name == job_name]
+        events = [each for each in self.service.monitor.events_after(0) if each.job_name == job_name]
+        return [each.type for each in events if each.type != CHUNK_EVENT]
 
     def files(self) -> list[str]:
         """Return every file in the media store, from its folder."""

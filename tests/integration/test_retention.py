@@ -125,7 +125,7 @@ class TestTimes:
         assert housekeeper.delete_expired() == 1
         assert status_of(api, name) == 404
         assert [path for path in api.data_dir.rglob("*") if name in path.name] == []
-        assert [each.type for each in api.service.events_after(0) if each.job_name == name][-1] == "job.deleted"
+        assert [each.type for each in api.service.monitor.events_after(0) if each.job_name == name][-1] == "job.deleted"
         assert (status_of(api, kept), media(api, kept).status_code) == (200, 200)
 
     def test_a_recording_is_deleted_before_its_transcript(self, api: RunningApi, housekeeper: Housekeeper) -> None:
@@ -316,5 +316,5 @@ def test_deleting_while_another_deletes_counts_once(api: RunningApi) -> None:
     api.service.delete(name)
     with api.database.begin() as connection:
         assert not jobs.delete_job(connection, name, at=datetime.now(UTC))
-    types = [each.type for each in api.service.events_after(0) if each.job_name == name]
+    types = [each.type for each in api.service.monitor.events_after(0) if each.job_name == name]
     assert types.count("job.deleted") == 1

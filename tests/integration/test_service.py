@@ -128,7 +128,7 @@ class TestSubmit:
         with database.connect() as connection:
             row = connection.execute(text("SELECT workflow_uuid, status, queue_name FROM workflow_status")).one()
         assert tuple(row) == (job.name, "ENQUEUED", "recordings")
-        assert [each.type for each in service.events_after(0)] == ["job.queued"]
+        assert [each.type for each in service.monitor.events_after(0)] == ["job.queued"]
         assert files_below(settings.media_folder / "uploads") == []
 
     @pytest.mark.parametrize("table", ["transcription_jobs", "job_events", "workflow_status"])
@@ -281,11 +281,11 @@ class TestCancelAndDelete:
         """The answer says how it ended, and nothing changes."""
         name = submit(service).name
         bring_to(database, settings, name, status)
-        before, events = service.get(name), service.latest_event_id()
+        before, events = service.get(name), service.monitor.latest_event_id()
         with pytest.raises(JobAlreadyEnded, match=status.value):
             service.cancel(name)
         assert service.get(name) == before
-        assert service.latest_event_id() == events
+        assert service.monitor.latest_event_id() == events
 
     def test_of_many_who_cancel_one_succeeds(self, service: TranscriptionService) -> None:
         """There is one transition, and one event."""
@@ -306,7 +306,7 @@ class TestCancelAndDelete:
         for thread in threads:
             thread.join()
         assert sorted(ends) == ["cancelled"] + ["refused"] * 7
-        assert [each.type for each in service.events_after(0)] == ["job.queued", "job.failed"]
+        assert [each.type for each in service.monitor.events_after(0)] == ["job.queued", "job.failed"]
 
     @pytest.mark.parametrize("status", list(JobStatus))
     def test_a_deleted_job_leaves_nothing_but_its_events(
@@ -324,7 +324,7 @@ class TestCancelAndDelete:
         assert rows(database, "transcription_jobs") == 1
         assert rows(database, "chunks") == (status is not JobStatus.QUEUED)
         assert rows(database, "transcripts") == (status is JobStatus.COMPLETED)
-        assert service.events_after(service.latest_event_id() - 1)[0].type == "job.deleted"
+        assert service.monitor.events_after(service.monitor.latest_event_id() - 1)[0].type == "job.deleted"
         service.open_media(neighbour)[1].close()
 
     def test_a_recording_that_is_no_longer_kept_is_not_found(

@@ -135,7 +135,7 @@ def test_a_body_that_is_no_plain_form_is_a_400(api: RunningApi, headers: dict[st
 def test_a_full_disk_is_a_507_before_the_body_is_read(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that fills up meanwhile is a 507 that leaves nothing."""
 
-    def full(*_arguments: object) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
         raise StorageFull("The disk is full.")
 
     with monkeypatch.context() as patched:

@@ -22,6 +22,7 @@ from sqlalchemy import event, text
 from batchscribe import parts
 from batchscribe import settings as our_settings
 from batchscribe.database import jobs, transcripts
+from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.database.connection import connect
 from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaInfo
@@ -221,8 +222,9 @@ class JobStates(RuleBasedStateMachine):
     def events_tell_the_way(self) -> None:
         """One event a transition, in order, and the deletion last."""
         told: dict[str, list[str]] = {}
-        for each in self.service.events_after(0):
-            told.setdefault(each.job_name, []).append(each.type)
+        for each in self.service.monitor.events_after(0):
+            if each.type != CHUNK_EVENT:
+                told.setdefault(each.job_name, []).append(each.type)
         assert told.keys() == self.recordings.keys()
         for name, types in told.items():
             if name in self.deleted:

@@ -153,7 +153,7 @@ class Checker:
 
     def _check_events(self, raw: sqlite3.Connection) -> None:
         ways: dict[str, list[str]] = {}
-        for name, kind in raw.execute("SELECT job_name, type FROM job_events ORDER BY id"):
+        for name, kind in raw.execute("SELECT job_name, type FROM job_events WHERE type LIKE 'job.%' ORDER BY id"):
             ways.setdefault(name, []).append(kind)
         for name, way in ways.items():
             is_gone = way[-1] == "job.deleted"

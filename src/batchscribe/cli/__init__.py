@@ -13,10 +13,12 @@ from batchscribe import __version__
 from batchscribe.cli.aws import aws
 from batchscribe.cli.doctor import doctor
 from batchscribe.cli.jobs import jobs
+from batchscribe.cli.keys import keys
 from batchscribe.cli.models import models
 from batchscribe.cli.server import api, database, serve, worker
 from batchscribe.cli.transcribe import transcribe
 from batchscribe.cli.vocabularies import vocabularies, vocabulary_filters
+from batchscribe.cli.webhooks import webhooks
 from batchscribe.errors import BatchScribeError, ConfigurationError
 
 
@@ -37,7 +39,7 @@ def commands() -> None:
     """Transcribe recordings: run the server, or be its client."""
 
 
-for _command in (
+_COMMANDS = (
     serve,
     api,
     worker,
@@ -45,11 +47,14 @@ for _command in (
     jobs,
     vocabularies,
     vocabulary_filters,
+    webhooks,
+    keys,
     models,
     aws,
     database,
     doctor,
-):
+)
+for _command in _COMMANDS:
     commands.add_command(_command)
 
 

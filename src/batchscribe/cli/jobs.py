@@ -7,8 +7,6 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,9 @@ import click
 
 from batchscribe.cli.options import (
     EXIT_INTERRUPTED,
+    connected,
     format_option,
     json_option,
-    no_server_sentence,
     url_option,
     with_options,
 )
@@ -26,7 +24,7 @@ from batchscribe.domain.job import JobStatus
 from batchscribe.errors import BatchScribeError
 
 if TYPE_CHECKING:
-    from batchscribe.client import Client, Job
+    from batchscribe.client import Job
 
 _names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 
@@ -211,15 +209,3 @@ def _print_table(found: tuple[Job, ...]) -> None:
     for job in found:
         table.add_row(*(Text(cell) for cell in _cells(job)))
     Console().print(table if found else "No jobs.")
-
-
-@contextmanager
-def connected(url: str | None) -> Iterator[Client]:
-    """Connect to the server; where none answers, say what can be done."""
-    from batchscribe.client import Client, ServerUnreachable
-
-    with Client(url) as client:
-        try:
-            yield client
-        except ServerUnreachable as error:
-            raise ServerUnreachable(no_server_sentence(error)) from error

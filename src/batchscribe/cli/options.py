@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from batchscribe.errors import BatchScribeError
+
+if TYPE_CHECKING:
+    from batchscribe.client import Client
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -65,3 +69,15 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[CommandT], Command
 def no_server_sentence(error: BatchScribeError) -> str:
     """Say that no server answers, and what can be done about it."""
     return f"{str(error).rstrip('.')}; start one with `batchscribe serve`, or give another address with --url."
+
+
+@contextmanager
+def connected(url: str | None) -> Iterator[Client]:
+    """Connect to the server; where none answers, say what can be done."""
+    from batchscribe.client import Client, ServerUnreachable
+
+    with Client(url) as client:
+        try:
+            yield client
+        except ServerUnreachable as error:
+            raise ServerUnreachable(no_server_sentence(error)) from error

@@ -44,7 +44,7 @@ Examples:
   BATCHSCRIBE_DATABASE_URL=postgresql://user:password@host/database \\
   BATCHSCRIBE_STORAGE_URL=s3://bucket/prefix batchscribe api --host 0.0.0.0
 
-Nobody is asked who they are: let others reach it only through a proxy that asks.
+On another address than 127.0.0.1 it serves nobody until there is an API key: see `batchscribe keys create`.
 """
 )
 @with_options(_listening_options, data_dir_option)

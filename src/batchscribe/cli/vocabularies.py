@@ -6,8 +6,7 @@ from typing import IO
 
 import click
 
-from batchscribe.cli.jobs import connected
-from batchscribe.cli.options import url_option, with_options
+from batchscribe.cli.options import connected, url_option, with_options
 
 
 def _group(kind: str, what: str, words_field: str, example: str) -> click.Group:

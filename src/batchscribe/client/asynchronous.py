@@ -151,6 +151,17 @@ class AsyncClient:
                 yield job
             last = page
 
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Ask any route that answers with JSON, sending ``body`` as JSON, and return the answer."""
+        return await self._run(steps.calling(method, path, params=params, body=body))
+
     async def close(self) -> None:
         """Close the connection."""
         await self._http.aclose()

@@ -138,11 +138,6 @@ def exporting(name: str, *, export_format: str, options: Mapping[str, str]) -> S
     return answer.content
 
 
-def calling(method: str, path: str, *, body: Mapping[str, Any] | None = None) -> Steps[dict[str, Any]]:
-    """Ask for or send a JSON object and return the one that is answered."""
-    return checked_json((yield Ask(method=method, path=path, body=body)))
-
-
 def speaker_names(data: Mapping[str, Any]) -> dict[str, str]:
     """Return what people read for each label of an answer. Raises UnexpectedAnswer."""
     try:
@@ -154,6 +149,13 @@ def speaker_names(data: Mapping[str, Any]) -> dict[str, str]:
 def list_path(kind: str, name: str | None = None) -> str:
     """Return the path of a list of words, or of all lists of a kind: ``vocabularies`` or ``vocabulary-filters``."""
     return f"/{kind}" if name is None else f"/{kind}/{quote(name, safe='')}"
+
+
+def calling(
+    method: str, path: str, *, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+) -> Steps[dict[str, Any]]:
+    """Ask any route of JSON, with an object where one is sent, and return the object that is answered."""
+    return checked_json((yield Ask(method=method, path=path, params=params or {}, body=body)))
 
 
 def telling(method: str, path: str) -> Steps[None]:

@@ -6,13 +6,16 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, func, insert, literal, select, update
+from sqlalchemy import Connection, Select, func, insert, literal, or_, select, update
 
-from batchscribe.database.schema import chunks, jobs
+from batchscribe.database.schema import chunks, events, jobs
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.transcript import Fragment, Segment
 from batchscribe.domain.voices import VoiceWindow, voice_window_from_json, voice_window_to_json
 from batchscribe.wire import segment_from_json, segment_to_json
+
+#: The event that says that a chunk was recognised.
+CHUNK_EVENT = "chunk.recognised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,17 @@ def save_fragment(
         )
         .values(fragment=body, voices=heard, recognised_at=at, done_duration=chunks.c.duration)
     )
-    return changed.rowcount == 1
+    if not changed.rowcount:
+        return False
+    # Of a recording of one chunk the end is told in a moment.
+    is_of_several = or_(jobs.c.chunk_count.is_(None), jobs.c.chunk_count > 1)
+    told = select(jobs.c.name, literal(CHUNK_EVENT), literal(at, events.c.created_at.type), jobs.c.owner)
+    connection.execute(
+        insert(events).from_select(
+            ["job_name", "type", "created_at", "owner"], told.where(jobs.c.name == job_name, is_of_several)
+        )
+    )
+    return True
 
 
 def is_complete(connection: Connection, job_name: str) -> bool:
@@ -126,6 +139,22 @@ def is_complete(connection: Connection, job_name: str) -> bool:
         select(func.count()).where(chunks.c.job_name == job_name, chunks.c.recognised_at.is_not(None))
     ).scalar_one()
     return done == planned
+
+
+def fragments_from(connection: Connection, job_name: str, index: int) -> list[Fragment]:
+    """Return the stored fragments from this chunk on, in order, up to the first chunk that has none yet."""
+    rows = connection.execute(
+        select(chunks.c.index, chunks.c.fragment)
+        .where(chunks.c.job_name == job_name, chunks.c.index >= index)
+        .order_by(chunks.c.index)
+    )
+    found: list[Fragment] = []
+    for chunk_index, body in rows:
+        if body is None or chunk_index != index + len(found):
+            break
+        segments = tuple(segment_from_json(each) for each in json.loads(body))
+        found.append(Fragment(index=chunk_index, segments=segments))
+    return found
 
 
 def fragments(connection: Connection, job_name: str) -> list[Fragment]:

@@ -12,7 +12,7 @@ import time
 from sqlalchemy import Connection, or_, select
 
 from batchscribe.database import jobs
-from batchscribe.database.jobs import JobEvent
+from batchscribe.database.jobs import EVENT_COLUMNS, JobEvent, read_event
 from batchscribe.database.schema import events
 
 #: None of our transactions takes so long.
@@ -38,9 +38,8 @@ class EventReader:
         """Return what is new, by id, at most :data:`PAGE` and those that come late."""
         self._forget_old_gaps()
         is_new = events.c.id > self._last_id
-        columns = (events.c.id, events.c.job_name, events.c.type, events.c.data)
         rows = connection.execute(
-            select(*columns)
+            select(*EVENT_COLUMNS)
             .where(or_(is_new, events.c.id.in_(self._gaps)) if self._gaps else is_new)
             .order_by(events.c.id)
             .limit(PAGE + len(self._gaps))
@@ -49,7 +48,12 @@ class EventReader:
         self._note_gaps(first, {row.id for row in rows if row.id > first})
         for row in rows:
             self._gaps.pop(row.id, None)
-        return [JobEvent(id=row.id, job_name=row.job_name, type=row.type, data=row.data or {}) for row in rows]
+        return [read_event(row) for row in rows]
+
+    @property
+    def resume_id(self) -> int:
+        """The id behind which to read on later without missing what may still come late."""
+        return min(self._gaps, default=self._last_id + 1) - 1
 
     def _note_gaps(self, first: int, ids: set[int]) -> None:
         """Move on to the highest of these ids, and remember those that are missing after the first."""

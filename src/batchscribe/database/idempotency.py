@@ -33,15 +33,15 @@ def find(connection: Connection, key: str, *, at: datetime) -> tuple[str, str] |
 
 
 def earlier_job(connection: Connection, idempotency: Idempotency, *, at: datetime) -> TranscriptionJob | None:
-    """Return the job that a key has made, or None. Raises IdempotencyConflict."""
+    """Return the job that the same submission has made before, or None.
+
+    Raises IdempotencyConflict where the key was used for something else, and where that job is gone.
+    """
     found = find(connection, idempotency.key, at=at)
-    if found is None:
-        return None
-    fingerprint, job_name = found
-    if fingerprint != idempotency.fingerprint:
+    if found is not None and found[0] != idempotency.fingerprint:
         raise IdempotencyConflict("This Idempotency-Key was used for another recording or other fields.")
-    job = jobs.find_job(connection, job_name)
-    if job is None:
+    job = None if found is None else jobs.find_job(connection, found[1])
+    if found is not None and job is None:
         raise IdempotencyConflict("The job of this Idempotency-Key has been deleted. Use a new key.")
     return job
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
-from batchscribe.database import remote
+from batchscribe.database import keys, remote, webhooks
+from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
+from batchscribe.database.webhooks import Receivers
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Cost, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
-from batchscribe.errors import InvalidRequest
+from batchscribe.domain.webhooks import PayloadFormat, Subscription
+from batchscribe.wire import listed_to_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 _JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
@@ -31,17 +32,24 @@ _FIND_WITH_TEXT = (
 )
 
 
+EVENT_COLUMNS = (events.c.id, events.c.job_name, events.c.type, events.c.data, events.c.owner, events.c.created_at)
+#: The most events that are read at once.
+EVENT_PAGE = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent:
     """One thing that happened to a job. Ids grow, but one may be seen after a higher one: see ``event_log.py``.
 
     ``data`` holds ``waiting_seconds`` of ``job.started``, ``audio_seconds`` and ``processing_seconds`` of
-    ``job.completed``, ``code`` of ``job.failed``.
+    ``job.completed``, ``code`` of ``job.failed``. ``chunk.recognised`` says that there is more of the transcript.
     """
 
     id: int
     job_name: str
     type: str
+    at: datetime
+    owner: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,9 +71,11 @@ def add_job(connection: Connection, job: TranscriptionJob) -> None:
             chunk_seconds=job.chunk_seconds,
             delete_after_seconds=job.delete_after_seconds,
             delete_media_after_seconds=job.delete_media_after_seconds,
+            owner=job.owner,
+            webhook=None if job.webhook is None else {**asdict(job.webhook), "payload": job.webhook.payload.value},
         )
     )
-    _add_event(connection, job.name, TRANSITIONS[None, job.status], job.created_at)
+    _add_event(connection, job, TRANSITIONS[None, job.status], job.created_at)
 
 
 def find_job(connection: Connection, job_name: str, *, with_text: bool = False) -> TranscriptionJob | None:
@@ -74,17 +84,28 @@ def find_job(connection: Connection, job_name: str, *, with_text: bool = False) 
     return None if row is None else _job(row, row.text if with_text else None)
 
 
-def list_jobs(connection: Connection, *, status: JobStatus | None, max_results: int, next_token: str | None) -> JobPage:
+def list_jobs(
+    connection: Connection,
+    *,
+    status: JobStatus | None,
+    max_results: int,
+    next_token: str | None,
+    owner: str | None = None,
+) -> JobPage:
     """Return one page, latest first. The cost does not depend on how many jobs there are or how deep the page lies."""
     query = select(*_JOB_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.name.desc()).limit(max_results + 1)
     if status is not None:
         query = query.where(jobs.c.status == status.value)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     if next_token is not None:
-        created_at, name = _read_token(next_token)
+        created_at, name = read_token(next_token)
         query = query.where(tuple_(jobs.c.created_at, jobs.c.name) < tuple_(created_at, name))
     found = tuple(_job(row, None) for row in connection.execute(query))
     page = found[:max_results]
-    return JobPage(jobs=page, next_token=_make_token(page[-1]) if len(found) > max_results else None)
+    return JobPage(
+        jobs=page, next_token=make_token((page[-1].created_at, page[-1].name)) if len(found) > max_results else None
+    )
 
 
 def move_job(
@@ -114,7 +135,9 @@ def move_job(
             job = _job(changed, None)
             if to.is_final:
                 _set_deletion(connection, job, at)
-            _add_event(connection, job_name, TRANSITIONS[before, after], at, _facts(job, at))
+            if to is JobStatus.COMPLETED and job.owner:
+                keys.note_use(connection, job.owner, job.media_duration or 0.0, at=at)
+            _add_event(connection, job, TRANSITIONS[before, after], at)
             return True
     return False
 
@@ -158,9 +181,15 @@ def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetim
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
     for table in (chunks, transcripts, job_words):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
-    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(jobs.c.name)).scalars().all()
-    for job_name in deleted:
-        _add_event(connection, job_name, DELETED_EVENT, at)
+    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*_JOB_COLUMNS)).all()
+    if not deleted:
+        return 0
+    gone = [_job(row, None) for row in deleted]
+    told = {"type": DELETED_EVENT, "data": None, "created_at": at}
+    connection.execute(insert(events), [{"job_name": job.name, "owner": job.owner, **told} for job in gone])
+    receivers = {owner: webhooks.find_receivers(connection, owner) for owner in {job.owner for job in gone}}
+    for job in gone:
+        _tell(connection, job, DELETED_EVENT, at, receivers[job.owner])
     return len(deleted)
 
 
@@ -182,16 +211,41 @@ def latest_event_id(connection: Connection) -> int:
 
 
 def events_after(connection: Connection, event_id: int) -> list[JobEvent]:
-    """Return the events after this id, in order, at most 1,000."""
-    columns = (events.c.id, events.c.job_name, events.c.type, events.c.data)
-    rows = connection.execute(select(*columns).where(events.c.id > event_id).order_by(events.c.id).limit(1000))
-    return [JobEvent(id=row.id, job_name=row.job_name, type=row.type, data=row.data or {}) for row in rows]
+    """Return the events after this id, in order, at most :data:`EVENT_PAGE`."""
+    query = select(*EVENT_COLUMNS).where(events.c.id > event_id)
+    return [read_event(row) for row in connection.execute(query.order_by(events.c.id).limit(EVENT_PAGE))]
 
 
-def _add_event(
-    connection: Connection, job_name: str, event_type: str, at: datetime, data: dict[str, Any] | None = None
+def events_of_job(connection: Connection, job_name: str, event_id: int) -> list[JobEvent]:
+    """Return a job's events after this id, in order; also those of a job that is gone."""
+    query = select(*EVENT_COLUMNS).where(events.c.job_name == job_name, events.c.id > event_id)
+    return [read_event(row) for row in connection.execute(query.order_by(events.c.id))]
+
+
+def read_event(row: Row[*tuple[Any, ...]]) -> JobEvent:
+    """Return the event that a row of :data:`EVENT_COLUMNS` holds."""
+    return JobEvent(
+        id=row.id, job_name=row.job_name, type=row.type, at=row.created_at, owner=row.owner, data=row.data or {}
+    )
+
+
+def _add_event(connection: Connection, job: TranscriptionJob, event_type: str, at: datetime) -> None:
+    """Write an event, and who is to be told of it. ``job`` is as the transition has left it."""
+    values = {"job_name": job.name, "type": event_type, "data": _facts(job, at), "owner": job.owner, "created_at": at}
+    connection.execute(insert(events).values(values))
+    _tell(connection, job, event_type, at)
+
+
+def _tell(
+    connection: Connection, job: TranscriptionJob, event_type: str, at: datetime, receivers: Receivers | None = None
 ) -> None:
-    connection.execute(insert(events).values(job_name=job_name, type=event_type, data=data, created_at=at))
+    """Write down who is to be told of an event, and of what."""
+    data = listed_to_json(job)
+    if job.media_duration is not None:
+        data["media_duration_seconds"] = round(job.media_duration, 2)
+    if job.failure is not None:
+        data["failure_code"] = job.failure.code
+    webhooks.schedule(connection, event_type, data, owner=job.owner, webhook=job.webhook, at=at, receivers=receivers)
 
 
 def _facts(job: TranscriptionJob, at: datetime) -> dict[str, Any] | None:
@@ -247,23 +301,10 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         cost=None
         if row.billed_seconds is None
         else Cost(billed_seconds=row.billed_seconds, estimated_usd=row.estimated_cost_usd),
+        owner=row.owner,
+        webhook=None if row.webhook is None else _subscription(row.webhook),
     )
 
 
-def _make_token(job: TranscriptionJob) -> str:
-    """Write where a page ended, opaque to clients."""
-    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()} {job.name}".encode()).decode().rstrip("=")
-
-
-def _read_token(token: str) -> tuple[datetime, str]:
-    """Read where a page ended. Raises InvalidRequest for anything that we did not write."""
-    refusal = InvalidRequest("Invalid next_token. Use the value of the page before, unchanged.")
-    try:
-        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        created_at, _, name = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
-        moment = datetime.fromisoformat(created_at)
-    except (ValueError, binascii.Error) as error:
-        raise refusal from error
-    if moment.utcoffset() != timedelta(0) or not name:
-        raise refusal
-    return moment, name
+def _subscription(data: Mapping[str, Any]) -> Subscription:
+    return Subscription(url=data["url"], events=tuple(data["events"]), payload=PayloadFormat(data["payload"]))

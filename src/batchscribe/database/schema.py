@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -10,7 +9,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -19,32 +17,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
 )
 from sqlalchemy.types import BigInteger
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time of day, kept in UTC; SQLite itself forgets the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store in UTC; a time without a zone is our bug."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone reached the database")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read back as UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from batchscribe.database.utc_date_time import UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -99,8 +75,13 @@ jobs = Table(
     #: What the remote engine charges, by its list price; null where nobody charges anything, and until it is known.
     Column("billed_seconds", Float),
     Column("estimated_cost_usd", Float),
+    #: The id of the key that the job was submitted with; empty where none was.
+    Column("owner", String(40), nullable=False, default="", server_default=""),
+    #: The job's own webhook: its address, its events, its payload.
+    Column("webhook", JSON(none_as_null=True)),
     Index(None, "created_at", "name"),
     Index(None, "status", "created_at", "name"),
+    Index(None, "owner", "created_at", "name"),
 )
 
 chunks = Table(
@@ -152,6 +133,8 @@ transcripts = Table(
 word_lists = Table(
     "word_lists",
     metadata,
+    #: The id of the key that stored it; empty where none was.
+    Column("owner", String(40), primary_key=True, default="", server_default=""),
     Column("kind", String(20), primary_key=True),
     Column("name", String(200), primary_key=True),
     Column("language_code", String(20), nullable=False),
@@ -186,6 +169,8 @@ events = Table(
     Column("type", String(50), nullable=False),
     #: What the metrics need to know of it, as ``jobs.py`` writes it; null where that is nothing.
     Column("data", JSON(none_as_null=True)),
+    #: The job's owner.
+    Column("owner", String(40), nullable=False, default="", server_default=""),
     Column("created_at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -247,4 +232,112 @@ remote_slots = Table(
     Column("slot", Integer, primary_key=True, autoincrement=False),
     #: When the slot may be taken next, by the database's clock.
     Column("free_at", UtcDateTime, nullable=False),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(40), nullable=False, default="", server_default="", index=True),
+    Column("url", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("payload", String(20), nullable=False),
+    Column("description", Text, nullable=False, default="", server_default=""),
+    Column("state", String(20), nullable=False),
+    Column("state_reason", Text),
+    #: The secret is made of the server's key, the id and this; it is kept nowhere.
+    Column("generation", Integer, nullable=False, default=0, server_default="0"),
+    Column("rotated_at", UtcDateTime),
+    Column("failing_since", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+#: Events that somebody is to be told of, as they were when they happened.
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("data", JSON, nullable=False),
+    Column("happened_at", UtcDateTime, nullable=False, index=True),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("message_id", String(40), nullable=False, index=True),
+    Column("owner", String(40), nullable=False, default="", server_default=""),
+    #: Empty for a job's own webhook, whose address stands in ``url``; an endpoint's stands with the endpoint.
+    Column("endpoint_id", String(40), nullable=False),
+    Column("url", Text),
+    Column("payload", String(20), nullable=False),
+    Column("job_name", String(200), nullable=False, index=True),
+    Column("event_type", String(50), nullable=False),
+    #: The receiver as far as it can be told, which bounds how much is sent to it at once.
+    Column("target", String(300), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0, server_default="0"),
+    #: When it is to be sent; while a worker sends it, when it is to be sent again if that worker dies.
+    Column("due_at", UtcDateTime),
+    #: Of the worker that sends it.
+    Column("claim", String(40)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, index=True),
+    Index(None, "owner", "created_at", "id"),
+    Index(None, "endpoint_id", "created_at", "id"),
+)
+_is_pending = webhook_deliveries.c.state == "pending"
+Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.due_at,
+    webhook_deliveries.c.target,
+    sqlite_where=_is_pending,
+    postgresql_where=_is_pending,
+)
+Index(
+    "ix_webhook_deliveries_target",
+    webhook_deliveries.c.target,
+    webhook_deliveries.c.due_at,
+    sqlite_where=_is_pending,
+    postgresql_where=_is_pending,
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("id", _EventId, primary_key=True, autoincrement=True),
+    Column("delivery_id", String(40), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("answer", Text, nullable=False, default="", server_default=""),
+    sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    #: SHA-256 of the secret, which is kept nowhere.
+    Column("secret_hash", String(64), nullable=False),
+    Column("previous_hash", String(64)),
+    Column("previous_until", UtcDateTime),
+    Column("scopes", JSON, nullable=False),
+    Column("requests_per_second", Float),
+    Column("jobs", Integer),
+    Column("audio_minutes", Float),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+#: Seconds of audio that were transcribed for each key on each day of UTC.
+api_key_usage = Table(
+    "api_key_usage",
+    metadata,
+    Column("key_id", String(40), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("audio_seconds", Float, nullable=False),
 )

@@ -10,31 +10,32 @@ from batchscribe.database.schema import job_words, word_lists
 from batchscribe.domain.word_lists import WordList, WordListKind
 
 
-def save_list(connection: Connection, words: WordList) -> bool:
-    """Store a list in the place of one with its name; return whether there was none."""
+def save_list(connection: Connection, owner: str, words: WordList) -> bool:
+    """Store an owner's list in the place of one with its name; return whether there was none."""
     values = {"language_code": words.language_code, "words": list(words.words), "updated_at": words.updated_at}
-    replaced = connection.execute(update(word_lists).where(_is(words.kind, words.name)).values(values))
+    replaced = connection.execute(update(word_lists).where(_is(owner, words.kind, words.name)).values(values))
     if replaced.rowcount:
         return False
-    connection.execute(insert(word_lists).values(kind=words.kind.name, name=words.name, **values))
+    connection.execute(insert(word_lists).values(owner=owner, kind=words.kind.name, name=words.name, **values))
     return True
 
 
-def find_list(connection: Connection, kind: WordListKind, name: str) -> WordList | None:
-    """Return the list, or None."""
-    row = connection.execute(select(word_lists).where(_is(kind, name))).one_or_none()
+def find_list(connection: Connection, owner: str, kind: WordListKind, name: str) -> WordList | None:
+    """Return the owner's list, or None."""
+    row = connection.execute(select(word_lists).where(_is(owner, kind, name))).one_or_none()
     return None if row is None else _word_list(row)
 
 
-def lists_of(connection: Connection, kind: WordListKind, *, after: str, most: int) -> list[WordList]:
-    """Return the lists of a kind whose names come after this one, in the order of their names."""
-    query = select(word_lists).where(word_lists.c.kind == kind.name, word_lists.c.name > after)
+def lists_of(connection: Connection, owner: str, kind: WordListKind, *, after: str, most: int) -> list[WordList]:
+    """Return an owner's lists of a kind whose names come after this one, in the order of their names."""
+    its = (word_lists.c.owner == owner) & (word_lists.c.kind == kind.name)
+    query = select(word_lists).where(its, word_lists.c.name > after)
     return [_word_list(row) for row in connection.execute(query.order_by(word_lists.c.name).limit(most))]
 
 
-def delete_list(connection: Connection, kind: WordListKind, name: str) -> bool:
-    """Remove a list; return whether it was there. Jobs that named it keep its words."""
-    return bool(connection.execute(delete(word_lists).where(_is(kind, name))).rowcount)
+def delete_list(connection: Connection, owner: str, kind: WordListKind, name: str) -> bool:
+    """Remove an owner's list; return whether it was there. Jobs that named it keep its words."""
+    return bool(connection.execute(delete(word_lists).where(_is(owner, kind, name))).rowcount)
 
 
 def keep_words(connection: Connection, job_name: str, words: WordList) -> None:
@@ -50,8 +51,8 @@ def words_of(connection: Connection, job_name: str, kind: WordListKind) -> tuple
     return tuple(kept or ())
 
 
-def _is(kind: WordListKind, name: str) -> Any:  # noqa: ANN401 - a condition, whatever SQLAlchemy calls it
-    return (word_lists.c.kind == kind.name) & (word_lists.c.name == name)
+def _is(owner: str, kind: WordListKind, name: str) -> Any:  # noqa: ANN401 - a condition, whatever SQLAlchemy calls it
+    return (word_lists.c.owner == owner) & (word_lists.c.kind == kind.name) & (word_lists.c.name == name)
 
 
 def _word_list(row: Row[*tuple[Any, ...]]) -> WordList:

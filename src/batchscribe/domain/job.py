@@ -6,11 +6,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import Priority
+
+if TYPE_CHECKING:
+    from batchscribe.domain.webhooks import Subscription
 
 
 class JobStatus(Enum):
@@ -97,6 +101,10 @@ class TranscriptionJob:
     warnings: tuple[str, ...] = ()
     #: None where nobody charges anything, and until it is known.
     cost: Cost | None = None
+    #: The id of the key that it was submitted with; empty where none was.
+    owner: str = ""
+    #: The job's own webhook.
+    webhook: Subscription | None = None
 
     @property
     def progress(self) -> float:

@@ -116,8 +116,8 @@ def choose_format(file_name: str, head: bytes) -> MediaFormat | None:
     return sniffed or named
 
 
-def check_format(file_name: str, head: bytes) -> MediaFormat:
-    """Return the format an upload is taken as. Raises UnsupportedMediaFormat in the contract's words."""
+def checked_format(file_name: str, head: bytes) -> MediaFormat:
+    """Return a recording's format by its name and its first bytes. Raises UnsupportedMediaFormat."""
     media_format = choose_format(file_name, head)
     if media_format is None:
         supported = ", ".join(each.value for each in MediaFormat)

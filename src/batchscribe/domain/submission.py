@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.option_fields import OPTION_FIELDS, check_options, read_options
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.errors import InvalidRequest, RequestRefused
 
+if TYPE_CHECKING:
+    from batchscribe.domain.webhooks import Subscription
+
 #: The fields of a submission's form that mean something, beside the recording.
-FIELDS = (*OPTION_FIELDS, "engine", "priority", "delete_after_seconds", "delete_media_after_seconds")
+FIELDS = (
+    *OPTION_FIELDS,
+    "engine",
+    "priority",
+    "delete_after_seconds",
+    "delete_media_after_seconds",
+    "webhook_url",
+    "webhook_events",
+    "webhook_payload",
+)
 
 #: The engines that work elsewhere, on whole recordings; every other is a worker's own.
 REMOTE_ENGINES = frozenset({"aws"})
@@ -46,6 +59,8 @@ class Submission:
     delete_after_seconds: int | None = None
     #: Seconds from the job's end until its recording is deleted; None means the server's default.
     delete_media_after_seconds: int | None = None
+    #: Who is told of the job's events. Not part of the text that fingerprints are made of where there is none.
+    webhook: Subscription | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +99,7 @@ def read_submission(fields: Mapping[str, str]) -> Submission:
         engine=fields.get("engine", "").strip().lower() or None,
         delete_after_seconds=_seconds(fields, "delete_after_seconds"),
         delete_media_after_seconds=_seconds(fields, "delete_media_after_seconds"),
+        webhook=_webhook(fields),
     )
 
 
@@ -116,6 +132,15 @@ def _can(submission: Submission, capabilities: Capabilities) -> bool:
     return True
 
 
+def _webhook(fields: Mapping[str, str]) -> Subscription | None:
+    from batchscribe.domain.webhooks import read_subscription
+
+    if not fields.get("webhook_url", "").strip():
+        return None
+    events = tuple(fields.get("webhook_events", "").split(","))
+    return read_subscription(fields["webhook_url"], events, fields.get("webhook_payload", ""))
+
+
 def _seconds(fields: Mapping[str, str], name: str) -> int | None:
     value = fields.get(name, "").strip()
     if not value:
@@ -123,3 +148,8 @@ def _seconds(fields: Mapping[str, str], name: str) -> int | None:
     if not (value.isascii() and value.isdecimal()) or len(value) > 9 or int(value) > LONGEST_SECONDS:
         raise InvalidRequest(f"Invalid {name}. Must be a whole number of seconds from 0 to {LONGEST_SECONDS}")
     return int(value)
+
+
+def first_given(asked: int | None, granted: int | None) -> int | None:
+    """Return what the caller asks for, or else what the operator grants."""
+    return granted if asked is None else asked

@@ -18,6 +18,14 @@ def finished_elsewhere(transcript: Transcript) -> Transcript:
     return replace(transcript, segments=in_script_of(transcript.language_code, transcript.segments))
 
 
+def takes_words_out(options: TranscriptionOptions) -> bool:
+    """Whether words may be covered or removed: then nothing of a transcript may be shown before the whole is finished.
+
+    A number that is to go may begin in one chunk and end in the next.
+    """
+    return bool(options.redact_types) or options.vocabulary_filter_name is not None
+
+
 def finished(transcript: Transcript, options: TranscriptionOptions, filter_words: Sequence[str] = ()) -> Transcript:
     """Return the transcript as it is stored and served.
 

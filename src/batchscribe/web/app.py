@@ -28,15 +28,21 @@ from batchscribe.web.documentation import (
 from batchscribe.web.downloads import DEFAULT_FORMAT, DownloadRoutes
 from batchscribe.web.envelope import Envelope
 from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refusal
+from batchscribe.web.gate import Access, Gate
 from batchscribe.web.health import HealthRoutes
-from batchscribe.web.jobs import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS, LONGEST_WAIT_SECONDS, JobRoutes
+from batchscribe.web.jobs import LONGEST_WAIT_SECONDS, JobRoutes
+from batchscribe.web.live import LiveRoutes
+from batchscribe.web.live_paths import SINCE_SEGMENT, PartialAnswer, add_live_routes
 from batchscribe.web.metrics import MetricsRoutes
 from batchscribe.web.notifications import NotificationRoutes
+from batchscribe.web.pages import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS
 from batchscribe.web.plain_route import PlainRoute
 from batchscribe.web.speakers import add_speaker_routes
 from batchscribe.web.submissions import SubmissionRoutes
 from batchscribe.web.uploads import UploadLimits
 from batchscribe.web.waiting import JobWatch
+from batchscribe.web.webhook_paths import add_webhook_routes
+from batchscribe.web.webhooks import WebhookRoutes
 from batchscribe.web.word_lists import add_word_list_routes
 
 if TYPE_CHECKING:
@@ -77,9 +83,9 @@ _NO_JOB = "No job has this name."
 _BAD_UPLOAD = "The form has no recording, an unsupported format or an unsupported language, or cannot be read."
 _UPLOAD_PROBLEMS = {
     400: _BAD_UPLOAD,
-    409: "The idempotency key was used for another recording or other fields.",
+    409: "The idempotency key was used for something else; or the server has no key to sign webhooks with.",
     413: "The recording is larger than the limit.",
-    429: "So many jobs wait that one more is not accepted. Try again later.",
+    429: "So many jobs wait, of all or of this API key, that one more is not accepted; or it asks too often.",
     507: "There is too little free space to take in a recording.",
 }
 
@@ -92,11 +98,13 @@ def create_app(
     sync_wait_seconds: float = SYNC_WAIT_SECONDS,
     reads_may_wait: bool = False,
     notifications: Callable[[bytes], None] | None = None,
+    access: Access | None = None,
 ) -> FastAPI:
     """Return the ASGI application over a service.
 
     ``reads_may_wait`` says that the database is asked over a network, so that even a short question goes to a thread.
     ``notifications`` takes the messages that SNS posts, where some are expected.
+    ``access`` says whom it is open to; without it nobody is asked for a key.
     ``upload_stall_seconds`` is the silence after which an upload is given up, ``sync_wait_seconds`` the longest wait of
     ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released; its
     ``state.metrics`` count from when they are started, or else from the first look at them.
@@ -110,6 +118,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.router.route_class = PlainRoute
+    if access is not None:
+        app.add_middleware(Gate, ring=service.ring, access=access, reads_may_wait=reads_may_wait)
     app.add_middleware(Envelope)
     app.add_exception_handler(RequestRefused, answer_refusal)
     app.add_exception_handler(HTTPException, answer_http_error)
@@ -118,10 +128,13 @@ def create_app(
     limits = UploadLimits(max_bytes=max_upload_bytes, stall_seconds=upload_stall_seconds)
     _add_job_routes(app, JobRoutes(service, watch))
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
-    _add_download_routes(app, DownloadRoutes(service))
+    live = LiveRoutes(service, watch)
+    add_live_routes(app, live)
+    _add_download_routes(app, DownloadRoutes(service, live))
     add_speaker_routes(app, service)
     add_word_list_routes(app, service)
     _add_notification_route(app, NotificationRoutes(notifications))
+    add_webhook_routes(app, WebhookRoutes(service))
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
     _add_metrics_route(app, metrics)
@@ -196,7 +209,7 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         summary="Read the transcript in an export format",
         response_class=Response,
         responses={
-            200: {"description": "The transcript.", "content": content},
+            200: {"description": "The transcript.", "content": content, "model": PartialAnswer},
             **problems(
                 {
                     400: "No such format, or an option out of its range.",
@@ -206,7 +219,7 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
                 {404: schemas.JobMissing},
             ),
         },
-        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT, *RENDERING_PARAMETERS]},
+        openapi_extra={"parameters": [JOB_NAME_PARAMETER, _FORMAT, SINCE_SEGMENT, *RENDERING_PARAMETERS]},
     )(routes.transcript)
     app.get(
         "/schemas/transcript.json",

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from batchscribe.domain.option_fields import FILTER_METHODS
 from batchscribe.domain.options import PATTERN_TYPES
 from batchscribe.domain.submission import LONGEST_SECONDS, Priority
+from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadFormat
 from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
@@ -55,7 +56,11 @@ _ERROR_CODE = {ERROR_CODE_HEADER: {"description": "A stable code for programs.",
 
 #: What any request can be answered with, whatever it asks for.
 _ALWAYS: dict[int, str] = {
+    401: "An API key is needed, or the one that was sent is no good.",
+    403: "The API key lacks the scope for this.",
     408: "The request did not arrive in time.",
+    421: "Without API keys only this machine is served, under its own names.",
+    429: "More requests a second than the API key may send, or more jobs; see Retry-After.",
     431: "The request's headers are too large.",
     500: "Something unforeseen went wrong; the answer names a reference into the server's log.",
     503: f"The server cannot answer at present. Try again after {RETRY_AFTER_SECONDS} seconds.",
@@ -137,6 +142,13 @@ UPLOAD_BODY: dict[str, Any] = {
                     },
                     "delete_after_seconds": _seconds("until the job is deleted with all it has"),
                     "delete_media_after_seconds": _seconds("until the recording is deleted"),
+                    "webhook_url": {"type": "string", "description": "Is told of the job's end, by a signed POST."},
+                    "webhook_events": {
+                        "type": "string",
+                        "default": ",".join(DEFAULT_EVENTS),
+                        "description": f"Of which events, with commas: {', '.join(EVENT_TYPES)}.",
+                    },
+                    "webhook_payload": {"type": "string", "enum": [each.value for each in PayloadFormat]},
                 },
             }
         }

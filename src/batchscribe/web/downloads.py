@@ -16,6 +16,7 @@ from batchscribe.errors import InvalidRequest
 from batchscribe.exports import FORMATS
 from batchscribe.exports.native_json import SCHEMA_FILE
 from batchscribe.exports.rendering import read_render_options
+from batchscribe.web.caller import owner_of
 from batchscribe.web.errors import error_answer
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from batchscribe.service import TranscriptionService
+    from batchscribe.web.live import LiveRoutes
 
 DEFAULT_FORMAT = "txt"
 
@@ -36,17 +38,20 @@ _SINGLE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 class DownloadRoutes:
     """The handlers of what a job has brought, and of what it was given."""
 
-    def __init__(self, service: TranscriptionService) -> None:
+    def __init__(self, service: TranscriptionService, live: LiveRoutes) -> None:
         self._service = service
+        self._live = live
 
     async def transcript(self, request: Request) -> Response:
-        """Stream the transcript of a COMPLETED job in the format asked for."""
+        """Stream the transcript of a COMPLETED job in the format asked for; with ``since_segment`` what there is."""
+        if "since_segment" in request.query_params:
+            return await self._live.segments(request)
         export = FORMATS.get(request.query_params.get("format", DEFAULT_FORMAT))
         if export is None:
             raise InvalidRequest(f"Invalid format. Must be one of: {', '.join(FORMATS)}")
         job_name = request.path_params["job_name"]
         options = read_render_options(request.query_params, job_name=job_name)
-        transcript = await run_in_threadpool(self._service.transcript, job_name)
+        transcript = await run_in_threadpool(self._service.transcript, job_name, owner=owner_of(request))
         headers = {"Content-Disposition": f'inline; filename="{job_name}.{export.extension}"'}
         if request.method == "HEAD":
             return Response(media_type=export.content_type, headers=headers)
@@ -59,7 +64,9 @@ class DownloadRoutes:
 
     async def media(self, request: Request) -> Response:
         """Send the recording, or the one range of it that is asked for."""
-        job, recording = await run_in_threadpool(self._service.open_media, request.path_params["job_name"])
+        job, recording = await run_in_threadpool(
+            self._service.open_media, request.path_params["job_name"], owner=owner_of(request)
+        )
         size = job.media_size_bytes
         etag = f'"{job.name}"'
         span = _asked_span(request.headers, size, etag)

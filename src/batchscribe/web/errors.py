@@ -41,6 +41,10 @@ STATUSES: dict[str, HTTPStatus] = {
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "idempotency_conflict": HTTPStatus.CONFLICT,
+    "address_not_allowed": HTTPStatus.BAD_REQUEST,
+    "quota_used_up": HTTPStatus.TOO_MANY_REQUESTS,
+    "webhook_not_found": HTTPStatus.NOT_FOUND,
+    "webhooks_not_set_up": HTTPStatus.CONFLICT,
 }
 
 

@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
 from batchscribe.errors import InvalidRequest
+from batchscribe.web.caller import owner_of
+from batchscribe.web.pages import read_max_results
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
 from batchscribe.wire import job_to_json, page_to_json
 
@@ -18,13 +20,9 @@ if TYPE_CHECKING:
     from batchscribe.domain.job import TranscriptionJob
     from batchscribe.service import TranscriptionService
 
-DEFAULT_MAX_RESULTS = 20
-HIGHEST_MAX_RESULTS = 100
-
 #: The longest wait that a client may ask for.
 LONGEST_WAIT_SECONDS = 60.0
 
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,100}")
 _DECIMAL_NUMBER = re.compile(r"[0-9]{1,100}(\.[0-9]{1,100})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -37,7 +35,7 @@ class JobRoutes:
 
     async def status(self, request: Request) -> Response:
         """Answer with a job as it is, or with ``wait`` as it is after something has happened to it."""
-        job = await self._watch.read(self._service.get, request.path_params["job_name"])
+        job = await self._watch.read(self._service.get, request.path_params["job_name"], owner=owner_of(request))
         seconds = _wait_seconds(request) if request.scope["query_string"] else 0.0
         if seconds and not job.status.is_final:
             job = await unless_client_leaves(request, self._after_change(job, seconds))
@@ -47,24 +45,25 @@ class JobRoutes:
         """Answer with one page of jobs, latest first."""
         query = request.query_params
         status_filter = query.get("status") or None
-        max_results = _max_results(query.get("max_results"))
+        max_results = read_max_results(query.get("max_results"))
         page = await run_in_threadpool(
             self._service.list,
             status=_status(status_filter),
             max_results=max_results,
             next_token=query.get("next_token") or None,
+            owner=owner_of(request),
         )
         return JSONResponse(page_to_json(page, status_filter=status_filter, max_results=max_results))
 
     async def cancel(self, request: Request) -> Response:
         """End a job and answer with it as it is then."""
-        job = await run_in_threadpool(self._service.cancel, request.path_params["job_name"])
+        job = await run_in_threadpool(self._service.cancel, request.path_params["job_name"], owner=owner_of(request))
         return JSONResponse(job_to_json(job))
 
     async def delete(self, request: Request) -> Response:
         """Remove a job."""
         job_name = request.path_params["job_name"]
-        await run_in_threadpool(self._service.delete, job_name)
+        await run_in_threadpool(self._service.delete, job_name, owner=owner_of(request))
         return JSONResponse({"job_name": job_name, "message": "The transcription job has been deleted."})
 
     async def _after_change(self, job: TranscriptionJob, seconds: float) -> TranscriptionJob:
@@ -80,15 +79,6 @@ def _wait_seconds(request: Request) -> float:
     if not _DECIMAL_NUMBER.fullmatch(value) or float(value) > LONGEST_WAIT_SECONDS:
         raise InvalidRequest(f"Invalid wait. Must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS:g}")
     return float(value)
-
-
-def _max_results(value: str | None) -> int:
-    """Return the size of a page; more than the highest is taken as the highest. Raises InvalidRequest."""
-    if value is None:
-        return DEFAULT_MAX_RESULTS
-    if not _WHOLE_NUMBER.fullmatch(value) or int(value) < 1:
-        raise InvalidRequest("Invalid max_results. Must be a whole number of at least 1")
-    return min(int(value), HIGHEST_MAX_RESULTS)
 
 
 def _status(value: str | None) -> JobStatus | None:

@@ -1,54 +1,57 @@
-"""Small JSON bodies of requests, read and checked."""
+"""JSON that a client sends: bounded, checked, and an object."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.requests import Request
 
 from batchscribe.errors import InvalidRequest
 
-#: More than any list of words has.
-MOST_BODY_BYTES = 256 << 10
+MAX_BODY_BYTES = 64 << 10
+
+#: What PostgreSQL cannot keep in a text: NUL and halves of characters.
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """Return the object that a request's body holds. Raises InvalidRequest with a sentence."""
-    body = bytearray()
+async def json_body(request: Request, *, fields: dict[str, type], max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return those fields of an object that are there, each of its type; others are ignored. Raises InvalidRequest.
+
+    A field may be ``str`` or ``list``, which then holds strings. No body at all is an empty object.
+    """
+    data = await json_object(request, max_bytes=max_bytes)
+    found = {name: data[name] for name in fields if data.get(name) is not None}
+    for name, value in found.items():
+        texts = value if isinstance(value, list) else [value]
+        if not isinstance(value, fields[name]) or not all(isinstance(each, str) for each in texts):
+            kind = "a list of strings" if fields[name] is list else "a string"
+            raise InvalidRequest(f"Invalid {name}. Must be {kind}")
+        for each in texts:
+            check_text(each, name)
+    return found
+
+
+async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return the object that a body holds, whatever its fields; no body is an empty one. Raises InvalidRequest."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequest("Content-Encoding is not supported: send the body as it is.")
+    content = bytearray()
     async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BODY_BYTES:
-            raise InvalidRequest(f"The body is longer than {MOST_BODY_BYTES} bytes.")
+        content += piece
+        if len(content) > max_bytes:
+            raise InvalidRequest(f"The body is longer than {max_bytes} bytes.")
     try:
-        data = json.loads(body)
+        data = json.loads(content.decode("utf-8")) if content else {}
     except (ValueError, RecursionError):
-        raise InvalidRequest("The body is not JSON.") from None
+        raise InvalidRequest("The body is not JSON in UTF-8.") from None
     if not isinstance(data, dict):
         raise InvalidRequest("The body is not a JSON object.")
     return data
 
 
-def strings_of(data: dict[str, Any], name: str) -> list[str]:
-    """Return a field that holds a list of texts. Raises InvalidRequest."""
-    value = data.get(name)
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidRequest(f"{name} must be a list of texts")
-    for each in value:
-        check_text(each, name)
-    return value
-
-
-def string_of(data: dict[str, Any], name: str) -> str:
-    """Return a field that holds a text. Raises InvalidRequest."""
-    value = data.get(name)
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be a text")
-    check_text(value, name)
-    return value
-
-
 def check_text(text: str, name: str) -> None:
     """Raise InvalidRequest for what JSON can hold and a database cannot: half a character, or a zero byte."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidRequest(f"{name} has characters that cannot be stored")
+    if _UNKEEPABLE.search(text):
+        raise InvalidRequest(f"Invalid {name}. It has characters that no text has")

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS
 from batchscribe.errors import RecordingFailed
 
@@ -147,6 +148,8 @@ class MetricsRoutes:
 
     def _count(self, event: JobEvent) -> None:
         """Count one event; what it does not say, as those of an older version, is left out."""
+        if event.type == CHUNK_EVENT:
+            return
         self._jobs.labels(_short(event.type)).inc()
         if (code := event.data.get("code")) is not None:
             self._failed.labels(code).inc()

@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.errors import InvalidRequest
 from batchscribe.web import schemas
+from batchscribe.web.caller import owner_of
 from batchscribe.web.documentation import JOB_NAME_PARAMETER, problems
-from batchscribe.web.json_body import check_text, read_object
+from batchscribe.web.json_body import check_text, json_object
 from batchscribe.wire import speakers_to_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _BODY = {
         "application/json": {
             "schema": {
                 "type": "object",
+                "minProperties": 1,
                 "description": "Names by label; null takes a name away, and labels that are not here keep theirs.",
                 "additionalProperties": {"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST_NAME},
                 "examples": [{"spk_0": "Ann", "spk_1": "Bob"}],
@@ -45,17 +47,20 @@ class SpeakerRoutes:
     async def list(self, request: Request) -> Response:
         """Send the speakers and channels of a transcript."""
         job_name = request.path_params["job_name"]
-        transcript = await run_in_threadpool(self._service.transcript, job_name)
+        transcript = await run_in_threadpool(self._service.transcript, job_name, owner=owner_of(request))
         return JSONResponse(speakers_to_json(job_name, transcript))
 
     async def rename(self, request: Request) -> Response:
         """Give names, and send the speakers as they are then."""
         job_name = request.path_params["job_name"]
+        given = await json_object(request)
+        if not given:
+            raise InvalidRequest("The body names nobody. Send names by label")
         names: dict[str, str | None] = {}
-        for label, name in (await read_object(request)).items():
-            check_text(label, "A label")
+        for label, name in given.items():
+            check_text(label, "label")
             names[label] = None if name is None else _checked(label, name)
-        transcript = await run_in_threadpool(self._service.name_speakers, job_name, names)
+        transcript = await run_in_threadpool(self._service.name_speakers, job_name, names, owner=owner_of(request))
         return JSONResponse(speakers_to_json(job_name, transcript))
 
 
@@ -86,7 +91,7 @@ def _checked(label: str, name: object) -> str:
     """Return a name with single spaces. Raises InvalidRequest for what cannot be one."""
     if not isinstance(name, str):
         raise InvalidRequest(f"The name of {label[:50]} must be a text or null")
-    check_text(name, "A name")
+    check_text(name, "name")
     plain = " ".join(name.split())
     if not 1 <= len(plain) <= LONGEST_NAME or not plain.isprintable():
         raise InvalidRequest(f"The name of {label[:50]} must have 1 to {LONGEST_NAME} printable characters")

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
+from batchscribe.web.caller import key_of
 from batchscribe.web.errors import error_answer
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, UploadLimits, received_recording
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
@@ -79,4 +80,5 @@ class SubmissionRoutes:
                 submission=recording.submission,
                 idempotency=recording.idempotency,
                 upload_seconds=recording.upload_seconds,
+                key=key_of(request),
             )

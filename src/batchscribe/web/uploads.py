@@ -18,6 +18,7 @@ from starlette.requests import Request
 from batchscribe.domain.option_fields import check_whole
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
+from batchscribe.web.caller import key_of, owner_of
 from batchscribe.web.upload_form import UploadForm
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ async def received_recording(
     began_at = time.monotonic()
     boundary = _boundary(request)
     _check_length(request, limits)
-    key = _idempotency_key(request)
-    upload = await run_in_threadpool(service.begin_upload)
+    key = _owned(_idempotency_key(request), request)
+    upload = await run_in_threadpool(service.begin_upload, key=key_of(request))
     try:
         form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
         digest = None if key is None else hashlib.sha256()
@@ -141,9 +142,15 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
+def _owned(key: str | None, request: Request) -> str | None:
+    """Return a caller's own name for a submission so that it is no other caller's."""
+    owner = owner_of(request)
+    return f"{owner} {key}" if owner and key is not None else key
+
+
 def _idempotency(key: str, digest: hashlib._Hash, submission: Submission) -> Idempotency:
     """Return the key with a fingerprint of the recording and of everything that was asked for."""
-    fingerprint = hashlib.sha256(f"{digest.hexdigest()} {submission!r}".encode())
+    fingerprint = hashlib.sha256(f"{digest.hexdigest()} {submission!r}{submission.webhook or ''}".encode())
     return Idempotency(key=key, fingerprint=fingerprint.hexdigest())
 
 

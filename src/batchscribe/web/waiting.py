@@ -1,15 +1,17 @@
 """Waiting until something happens to a job, at the price of one shared look at the event log.
 
-While anybody waits, one asyncio task reads the new events every few hundredths of a second and wakes those who wait for
-the jobs they name. Nobody waits, nothing runs.
+While anybody waits or follows, one asyncio task reads the new events every few hundredths of a second, wakes those who
+wait for the jobs they name, and hands them to those who follow. Nobody waits, nothing runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -19,25 +21,63 @@ from batchscribe.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from batchscribe.database.event_log import EventReader
+    from batchscribe.database.jobs import JobEvent
     from batchscribe.domain.job import TranscriptionJob
+    from batchscribe.live import Progress
     from batchscribe.service import TranscriptionService
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Seconds between two looks at the event log.
+#: Seconds between two looks at the event log, and at the progress of the jobs that are followed.
 POLL_SECONDS = 0.04
+PROGRESS_SECONDS = 1.0
+#: A follower that has so many events before it is let go: it reads too slowly.
+MOST_UNREAD = 1000
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Follower:
+    """What has happened, for one who follows a job or all jobs of an owner. Wait for ``woken``, then :meth:`take`."""
+
+    __slots__ = ("_unread", "is_let_go", "is_running", "progress", "resume_id", "woken")
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self._unread: list[JobEvent] = []
+        #: Behind which event to read on later.
+        self.resume_id = 0
+        #: No more will come.
+        self.is_let_go = False
+        #: Whether the job's progress is to be looked at, and how far it is.
+        self.is_running = False
+        self.progress: Progress | None = None
+
+    def take(self) -> list[JobEvent]:
+        """Return the events since the last time."""
+        taken, self._unread = self._unread, []
+        self.woken.clear()
+        return taken
+
+    def put(self, event: JobEvent, resume_id: int) -> None:
+        """Hand an event over, or let the follower go where it does not keep up."""
+        self._unread.append(event)
+        self.resume_id = resume_id
+        if len(self._unread) > MOST_UNREAD:
+            self.is_let_go = True
+        self.woken.set()
+
+
 class JobWatch:
-    """Wakes those who wait for a job. To be used from one event loop."""
+    """Wakes those who wait for a job, and serves those who follow. To be used from one event loop."""
 
     def __init__(self, service: TranscriptionService, *, reads_may_wait: bool = False) -> None:
         self._service = service
         self._reads_may_wait = reads_may_wait
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._following: defaultdict[str, set[Follower]] = defaultdict(set)
+        self._following_all: defaultdict[str, set[Follower]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
         self._is_released = False
 
@@ -73,10 +113,34 @@ class JobWatch:
             if not self._waiting[job_name]:
                 del self._waiting[job_name]
 
+    @asynccontextmanager
+    async def following(self, *, job_name: str | None = None, owner: str = "") -> AsyncIterator[Follower]:
+        """Follow a job, or all jobs of an owner, from now on."""
+        group = self._following_all[owner] if job_name is None else self._following[job_name]
+        follower = Follower()
+        group.add(follower)
+        try:
+            await self._start_poller()
+            follower.is_let_go = self._is_released
+            yield follower
+        finally:
+            group.discard(follower)
+            if not group:
+                groups = self._following_all if job_name is None else self._following
+                groups.pop(owner if job_name is None else job_name, None)
+
     def release(self) -> None:
         """Let everybody go with what is known, now and from now on: the server is about to stop."""
         self._is_released = True
         self._wake(self._waiting)
+        self._let_followers_go()
+
+    def _let_followers_go(self) -> None:
+        """End every stream; clients come back with the id of the last event that they saw."""
+        for groups in (self._following, self._following_all):
+            for follower in (each for group in groups.values() for each in group):
+                follower.is_let_go = True
+                follower.woken.set()
 
     async def _start_poller(self) -> None:
         """Start to look at the event log where nobody does; the next read of a job then misses nothing."""
@@ -89,18 +153,38 @@ class JobWatch:
     async def _poll(self, reader: EventReader) -> None:
         """Wake whom the new events concern, as long as anybody waits."""
         try:
-            while self._waiting and not self._is_released:
+            progress_at = 0.0
+            while (self._waiting or self._following or self._following_all) and not self._is_released:
                 await asyncio.sleep(POLL_SECONDS)
                 try:
                     events = await self.read(self._service.monitor.new_events, reader)
+                    if self._following and time.monotonic() >= progress_at:
+                        progress_at = time.monotonic() + PROGRESS_SECONDS
+                        await self._tell_progress()
                 except ServiceUnavailable as error:
                     _LOGGER.warning("The event log cannot be read: %s", error)
                     continue
                 self._wake({event.job_name for event in events} & self._waiting.keys())
+                for event in events:
+                    for group in (self._following.get(event.job_name), self._following_all.get(event.owner)):
+                        for follower in group or ():
+                            follower.put(event, reader.resume_id)
         except Exception:  # the task's edge: those who wait read the job themselves and meet the same error
             _LOGGER.exception("The event log cannot be read")
+            self._let_followers_go()
         finally:
             self._wake(self._waiting)
+
+    async def _tell_progress(self) -> None:
+        """Tell those who follow running jobs how far they are."""
+        running = [name for name, group in self._following.items() if any(each.is_running for each in group)]
+        if not running:
+            return
+        for name, progress in (await self.read(self._service.live.progress, running)).items():
+            for follower in self._following.get(name, ()):
+                if follower.is_running and follower.progress != progress:
+                    follower.progress = progress
+                    follower.woken.set()
 
     def _wake(self, job_names: set[str] | defaultdict[str, set[asyncio.Event]]) -> None:
         """Wake all who wait for these jobs."""

@@ -12,14 +12,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.word_lists import MOST_BYTES, WordListKind
+from batchscribe.errors import InvalidRequest
 from batchscribe.vocabularies import LISTS_A_PAGE
 from batchscribe.web import schemas
+from batchscribe.web.caller import owner_of
 from batchscribe.web.documentation import problems, query_parameter
-from batchscribe.web.json_body import read_object, string_of, strings_of
+from batchscribe.web.json_body import json_body
 from batchscribe.wire import word_list_to_json
 
 if TYPE_CHECKING:
     from batchscribe.service import TranscriptionService
+
+#: More than any list of words has, however it is written.
+_MAX_LIST_BODY_BYTES = 256 << 10
 
 #: Each kind: its path, its name in paths and bodies, and the field with its words, all as AWS has them.
 _FACES = {
@@ -54,30 +59,42 @@ class WordListRoutes:
 
     async def put(self, request: Request) -> Response:
         """Store a list."""
-        data = await read_object(request)
-        language_code, words = string_of(data, "language_code"), strings_of(data, self._words_field)
+        fields: dict[str, type] = {"language_code": str, self._words_field: list}
+        body = await json_body(request, fields=fields, max_bytes=_MAX_LIST_BODY_BYTES)
+        missing = next((field for field in fields if field not in body), None)
+        if missing is not None:
+            raise InvalidRequest(f"No {missing} provided")
         stored, is_new = await run_in_threadpool(
-            self._service.vocabularies.put, self._kind, self._name(request), language_code=language_code, words=words
+            self._service.vocabularies.put,
+            self._kind,
+            self._name(request),
+            language_code=body["language_code"],
+            words=body[self._words_field],
+            owner=owner_of(request),
         )
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
         return JSONResponse(word_list_to_json(stored, self._name_field, self._words_field), status_code=status)
 
     async def get(self, request: Request) -> Response:
         """Send a list with its words."""
-        found = await run_in_threadpool(self._service.vocabularies.get, self._kind, self._name(request))
+        found = await run_in_threadpool(
+            self._service.vocabularies.get, self._kind, self._name(request), owner=owner_of(request)
+        )
         return JSONResponse(word_list_to_json(found, self._name_field, self._words_field))
 
     async def list(self, request: Request) -> Response:
         """Send the lists, without their words."""
         after = request.query_params.get("after", "")
-        found = await run_in_threadpool(self._service.vocabularies.list, self._kind, after=after.replace("\0", ""))
+        found = await run_in_threadpool(
+            self._service.vocabularies.list, self._kind, after=after.replace("\0", ""), owner=owner_of(request)
+        )
         lines: list[dict[str, Any]] = [word_list_to_json(each, self._name_field, None) for each in found]
         return JSONResponse({self._path[1:].replace("-", "_"): lines, "count": len(lines)})
 
     async def delete(self, request: Request) -> Response:
         """Remove a list."""
         name = self._name(request)
-        await run_in_threadpool(self._service.vocabularies.delete, self._kind, name)
+        await run_in_threadpool(self._service.vocabularies.delete, self._kind, name, owner=owner_of(request))
         return JSONResponse({self._name_field: name, "message": f"The {self._kind.value} has been deleted."})
 
     def _name(self, request: Request) -> str:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
-from batchscribe.database import idempotency, jobs, retention
+from batchscribe.database import deliveries, idempotency, jobs, retention
 from batchscribe.domain.job import work_prefix
 from batchscribe.domain.ports import MediaStore
 from batchscribe.errors import StoreUnavailable
@@ -25,6 +25,8 @@ INTERVAL_SECONDS = 600.0
 RETENTION_SECONDS = 5.0
 #: Recordings without a job are kept this long: their submission may still be on its way.
 ORPHAN_AGE = timedelta(hours=24)
+#: Deliveries of webhooks are in the log for so long after they have ended.
+DELIVERY_LOG_AGE = timedelta(days=30)
 #: Uploads that nobody holds, and working audio, are looked at when they are older than this.
 LEFTOVER_SECONDS = 60.0
 
@@ -64,11 +66,19 @@ class Housekeeper:
         media = self._reclaim_media()
         with self._database.begin() as connection:
             idempotency.forget_expired(connection, at=datetime.now(UTC))
+        self._forget_deliveries()
         while self._dispatcher.forget_finished():
             if self._stopped.is_set():
                 return
         if uploads or work or media:
             logger.info("reclaimed orphans", extra={"uploads": uploads, "work": work, "media": media})
+
+    def _forget_deliveries(self) -> None:
+        """Remove the log of deliveries that ended long ago, a little at a time."""
+        while not self._stopped.is_set():
+            with self._database.begin() as connection:
+                if not deliveries.forget_old(connection, before=datetime.now(UTC) - DELIVERY_LOG_AGE):
+                    return
 
     def _reclaim_work(self) -> int:
         """Remove the working audio of jobs that have ended or are gone."""

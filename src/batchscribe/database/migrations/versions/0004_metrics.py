@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from batchscribe.database.schema import UtcDateTime
+from batchscribe.database.utc_date_time import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

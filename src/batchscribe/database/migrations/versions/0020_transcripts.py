@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-from batchscribe.database.schema import UtcDateTime
+from batchscribe.database.utc_date_time import UtcDateTime
 
 revision = "0020"
-down_revision = "0005"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -17,12 +17,13 @@ def upgrade() -> None:
     op.add_column("chunks", sa.Column("channels", sa.Integer, nullable=False, server_default="1"))
     op.create_table(
         "word_lists",
+        sa.Column("owner", sa.String(40), nullable=False, server_default=""),
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("language_code", sa.String(20), nullable=False),
         sa.Column("words", sa.JSON, nullable=False),
         sa.Column("updated_at", UtcDateTime, nullable=False),
-        sa.PrimaryKeyConstraint("kind", "name", name="pk_word_lists"),
+        sa.PrimaryKeyConstraint("owner", "kind", "name", name="pk_word_lists"),
     )
     op.create_table(
         "job_words",

@@ -1,0 +1,1 @@
+"""Webhooks on their way out: secrets, bodies, and the sender."""
