@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,7 +13,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs, transcripts, word_lists
 from batchscribe.database.connection import reading, writing
-from batchscribe.domain.job import Failure, JobPage, JobStatus, TranscriptionJob, media_key, new_job_name, work_prefix
+from batchscribe.domain.job import (
+    CANCELLED,
+    JobPage,
+    JobStatus,
+    TranscriptionJob,
+    accepted_job,
+    is_job_name,
+    media_key,
+    new_job_name,
+    work_prefix,
+)
 from batchscribe.domain.keys import ApiKey
 from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
@@ -26,13 +35,11 @@ from batchscribe.domain.submission import (
     Terms,
     check_possible,
     choose_engine,
-    first_given,
     read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.egress import EgressRules
 from batchscribe.errors import (
-    Cancelled,
     JobAlreadyEnded,
     JobNotFinished,
     JobNotFound,
@@ -51,13 +58,8 @@ from batchscribe.vocabularies import Vocabularies
 from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
 
-#: What a job name may look like; anything else is no job's name.
-JOB_NAME_PATTERN = re.compile(r"[0-9A-Za-z._-]{1,200}")
-
 #: Younger leftovers of a crash are left to the next look: they may belong to another api that is about to take hold.
 ABANDONED_UPLOAD_SECONDS = 60.0
-
-CANCELLED = Failure(code=Cancelled.code, reason="Cancelled by request.")
 
 
 class TranscriptionService:
@@ -161,24 +163,17 @@ class TranscriptionService:
             # It may have its name already, but perhaps not on disk.
             self._forget_recording(media)
             raise
-        job = TranscriptionJob(
+        job = accepted_job(
+            submission,
+            self._terms,
             name=name,
-            status=JobStatus.QUEUED,
-            options=submission.options,
-            priority=submission.priority,
-            engine=engine if is_remote else None,
-            chunk_seconds=self._terms.chunk_seconds,
-            delete_after_seconds=first_given(submission.delete_after_seconds, self._terms.delete_after_seconds),
-            delete_media_after_seconds=first_given(
-                submission.delete_media_after_seconds, self._terms.delete_media_after_seconds
-            ),
+            engine=engine,
             media_key=media,
             media_format=media_format,
             media_size_bytes=size_bytes,
             media_url=f"s3://{self._store.bucket}/{media}",
             upload_seconds=upload_seconds,
             created_at=now,
-            webhook=submission.webhook,
             owner=owner,
         )
         try:
@@ -217,12 +212,12 @@ class TranscriptionService:
 
         Everything below that takes an owner raises JobNotFound for another's job, and takes as long.
         """
-        if not JOB_NAME_PATTERN.fullmatch(job_name):
-            raise _not_found(job_name)
+        if not is_job_name(job_name):
+            raise JobNotFound(f"Job not found: {job_name}")
         with reading(self._database) as connection:
             job = jobs.find_job(connection, job_name, with_text=True)
         if job is None or owner not in {None, job.owner}:
-            raise _not_found(job_name)
+            raise JobNotFound(f"Job not found: {job_name}")
         return job
 
     def list(
@@ -257,7 +252,7 @@ class TranscriptionService:
         with writing(self._database) as connection:
             is_deleted = jobs.delete_job(connection, job_name, at=datetime.now(UTC))
         if not is_deleted:
-            raise _not_found(job_name)
+            raise JobNotFound(f"Job not found: {job_name}")
         # Whatever is left of the working audio goes with the next housekeeping.
         with suppress(OSError, StoreUnavailable):
             self._store.delete_prefix(work_prefix(job_name))
@@ -304,7 +299,3 @@ class TranscriptionService:
                 return jobs.find_job(connection, job_name) is not None
         except SQLAlchemyError as error:
             raise ServiceUnavailable("It is not known whether the job was stored. Look for it in the list.") from error
-
-
-def _not_found(job_name: str) -> JobNotFound:
-    return JobNotFound(f"Job not found: {job_name}")

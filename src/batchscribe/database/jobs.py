@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -156,18 +156,8 @@ def describe_media(connection: Connection, job_name: str, **values: Any) -> None
     A job that has ended meanwhile stays as it is, and so does one that has been cut to its end: the header's duration,
     coming late from a worker that was frozen, is no match for the measured one.
     """
-    is_running = jobs.c.status == JobStatus.IN_PROGRESS.value
-    is_uncut = jobs.c.chunk_count.is_(None)
-    connection.execute(update(jobs).where(jobs.c.name == job_name, is_running, is_uncut).values(values))
-
-
-def note_language(connection: Connection, job_name: str, language_code: str) -> None:
-    """Store the language that an engine has identified, where it is to; otherwise the caller's own stays."""
-    stored = connection.execute(select(jobs.c.options).where(jobs.c.name == job_name)).scalar_one_or_none() or {}
-    options = options_from_json(stored)
-    if language_code and (options.identify_language or options.identify_multiple_languages):
-        values = asked_options(replace(options, language_code=language_code))
-        connection.execute(update(jobs).where(jobs.c.name == job_name).values(options=values))
+    query = update(jobs).where(jobs.c.name == job_name, jobs.c.status == JobStatus.IN_PROGRESS.value)
+    connection.execute(query.where(jobs.c.chunk_count.is_(None)).values(values))
 
 
 def delete_job(connection: Connection, job_name: str, *, at: datetime) -> bool:

@@ -13,25 +13,21 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
 )
 from sqlalchemy.types import BigInteger
 
+from batchscribe.database.key_tables import api_key_usage as api_key_usage
+from batchscribe.database.key_tables import api_keys as api_keys
+from batchscribe.database.metadata import event_id_type
+from batchscribe.database.metadata import metadata as metadata
 from batchscribe.database.utc_date_time import UtcDateTime
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-#: SQLite counts up by itself only for its own integer type.
-_EventId = BigInteger().with_variant(Integer, "sqlite")
+from batchscribe.database.webhook_tables import webhook_attempts as webhook_attempts
+from batchscribe.database.webhook_tables import webhook_deliveries as webhook_deliveries
+from batchscribe.database.webhook_tables import webhook_endpoints as webhook_endpoints
+from batchscribe.database.webhook_tables import webhook_messages as webhook_messages
 
 
 def _job_name(**options: Any) -> Column[str]:  # noqa: ANN401 - handed on to Column
@@ -164,7 +160,7 @@ idempotency_keys = Table(
 events = Table(
     "job_events",
     metadata,
-    Column("id", _EventId, primary_key=True, autoincrement=True),
+    Column("id", event_id_type, primary_key=True, autoincrement=True),
     Column("job_name", String(200), nullable=False, index=True),
     Column("type", String(50), nullable=False),
     #: What the metrics need to know of it, as ``jobs.py`` writes it; null where that is nothing.
@@ -179,7 +175,7 @@ events = Table(
 takeovers = Table(
     "takeovers",
     metadata,
-    Column("id", _EventId, primary_key=True, autoincrement=True),
+    Column("id", event_id_type, primary_key=True, autoincrement=True),
     Column("executor_id", String(200), nullable=False),
     #: How many pieces of work it had in hand.
     Column("workflows", Integer, nullable=False),
@@ -232,112 +228,4 @@ remote_slots = Table(
     Column("slot", Integer, primary_key=True, autoincrement=False),
     #: When the slot may be taken next, by the database's clock.
     Column("free_at", UtcDateTime, nullable=False),
-)
-
-webhook_endpoints = Table(
-    "webhook_endpoints",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    Column("owner", String(40), nullable=False, default="", server_default="", index=True),
-    Column("url", Text, nullable=False),
-    Column("events", JSON, nullable=False),
-    Column("payload", String(20), nullable=False),
-    Column("description", Text, nullable=False, default="", server_default=""),
-    Column("state", String(20), nullable=False),
-    Column("state_reason", Text),
-    #: The secret is made of the server's key, the id and this; it is kept nowhere.
-    Column("generation", Integer, nullable=False, default=0, server_default="0"),
-    Column("rotated_at", UtcDateTime),
-    Column("failing_since", UtcDateTime),
-    Column("created_at", UtcDateTime, nullable=False),
-)
-
-#: Events that somebody is to be told of, as they were when they happened.
-webhook_messages = Table(
-    "webhook_messages",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    Column("data", JSON, nullable=False),
-    Column("happened_at", UtcDateTime, nullable=False, index=True),
-)
-
-webhook_deliveries = Table(
-    "webhook_deliveries",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    Column("message_id", String(40), nullable=False, index=True),
-    Column("owner", String(40), nullable=False, default="", server_default=""),
-    #: Empty for a job's own webhook, whose address stands in ``url``; an endpoint's stands with the endpoint.
-    Column("endpoint_id", String(40), nullable=False),
-    Column("url", Text),
-    Column("payload", String(20), nullable=False),
-    Column("job_name", String(200), nullable=False, index=True),
-    Column("event_type", String(50), nullable=False),
-    #: The receiver as far as it can be told, which bounds how much is sent to it at once.
-    Column("target", String(300), nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("attempts", Integer, nullable=False, default=0, server_default="0"),
-    #: When it is to be sent; while a worker sends it, when it is to be sent again if that worker dies.
-    Column("due_at", UtcDateTime),
-    #: Of the worker that sends it.
-    Column("claim", String(40)),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("ended_at", UtcDateTime, index=True),
-    Index(None, "owner", "created_at", "id"),
-    Index(None, "endpoint_id", "created_at", "id"),
-)
-_is_pending = webhook_deliveries.c.state == "pending"
-Index(
-    "ix_webhook_deliveries_due",
-    webhook_deliveries.c.due_at,
-    webhook_deliveries.c.target,
-    sqlite_where=_is_pending,
-    postgresql_where=_is_pending,
-)
-Index(
-    "ix_webhook_deliveries_target",
-    webhook_deliveries.c.target,
-    webhook_deliveries.c.due_at,
-    sqlite_where=_is_pending,
-    postgresql_where=_is_pending,
-)
-
-webhook_attempts = Table(
-    "webhook_attempts",
-    metadata,
-    Column("id", _EventId, primary_key=True, autoincrement=True),
-    Column("delivery_id", String(40), nullable=False, index=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("status", Integer),
-    Column("error", Text),
-    Column("answer", Text, nullable=False, default="", server_default=""),
-    sqlite_autoincrement=True,
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    Column("name", Text, nullable=False),
-    #: SHA-256 of the secret, which is kept nowhere.
-    Column("secret_hash", String(64), nullable=False),
-    Column("previous_hash", String(64)),
-    Column("previous_until", UtcDateTime),
-    Column("scopes", JSON, nullable=False),
-    Column("requests_per_second", Float),
-    Column("jobs", Integer),
-    Column("audio_minutes", Float),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("expires_at", UtcDateTime),
-    Column("revoked_at", UtcDateTime),
-)
-
-#: Seconds of audio that were transcribed for each key on each day of UTC.
-api_key_usage = Table(
-    "api_key_usage",
-    metadata,
-    Column("key_id", String(40), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("audio_seconds", Float, nullable=False),
 )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.domain.submission import Priority
+from batchscribe.domain.submission import REMOTE_ENGINES, Priority, Submission, Terms, first_given
+from batchscribe.errors import Cancelled
 
 if TYPE_CHECKING:
     from batchscribe.domain.webhooks import Subscription
+
+_NAME = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
 
 class JobStatus(Enum):
@@ -62,6 +66,9 @@ class Cost:
 
     billed_seconds: float
     estimated_usd: float
+
+
+CANCELLED = Failure(code=Cancelled.code, reason="Cancelled by request.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +145,26 @@ def media_key(job_name: str, extension: str, created_at: datetime) -> str:
 def work_prefix(job_name: str) -> str:
     """Return the prefix under which a job's working audio is kept until the job ends."""
     return f"work/{job_name}/"
+
+
+def accepted_job(submission: Submission, terms: Terms, *, engine: str, **facts: Any) -> TranscriptionJob:  # noqa: ANN401
+    """Return the QUEUED job that a submission becomes under the operator's terms.
+
+    ``engine`` is the chosen one's name; ``facts`` are further fields of :class:`TranscriptionJob`.
+    """
+    return TranscriptionJob(
+        status=JobStatus.QUEUED,
+        options=submission.options,
+        priority=submission.priority,
+        engine=engine if engine in REMOTE_ENGINES else None,
+        chunk_seconds=terms.chunk_seconds,
+        delete_after_seconds=first_given(submission.delete_after_seconds, terms.delete_after_seconds),
+        delete_media_after_seconds=first_given(submission.delete_media_after_seconds, terms.delete_media_after_seconds),
+        webhook=submission.webhook,
+        **facts,
+    )
+
+
+def is_job_name(name: str) -> bool:
+    """Whether this may be a job's name; anything else is none, and need not be looked for."""
+    return _NAME.fullmatch(name) is not None

@@ -135,7 +135,7 @@ class RemoteSteps:
             billed_seconds=cost.billed_seconds,
             estimated_cost_usd=cost.estimated_usd,
         )
-        jobs.note_language(connection, row.job_name, transcript.language_code)
+        transcripts.note_language(connection, row.job_name, transcript.language_code)
         if jobs.move_job(connection, row.job_name, JobStatus.COMPLETED, at=now):
             transcripts.save_transcript(connection, row.job_name, transcript)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from batchscribe.database.columns import UtcDateTime
+from batchscribe.database.utc_date_time import UtcDateTime
 
 revision = "0005"
 down_revision = "0004"
