@@ -103,9 +103,8 @@ class TranscriptionService:
     def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
-        For its webhook AddressNotAllowed or WebhooksNotSetUp is raised.
-        ``head`` is the recording's first bytes (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields``
-        the form's other fields.
+        For its webhook also AddressNotAllowed, WebhooksNotSetUp. ``head`` is the recording's first bytes
+        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields.
         """
         checked_format(file_name, head)
         submission = read_submission(fields)
@@ -141,9 +140,8 @@ class TranscriptionService:
         """Accept a recording: when this returns, it and its job are on disk and the job will be worked on.
 
         With an idempotency key that was used before, nothing is stored and the first submission's job is returned.
-        Raises UnsupportedMediaFormat; InvalidRequest or UnsupportedLanguage for what the engine does not do, and for an
-        unknown vocabulary; IdempotencyConflict; QuotaUsedUp for a key; ServiceUnavailable when the store or the
-        database does not take it. Nothing is kept then.
+        Raises, and keeps nothing then: UnsupportedMediaFormat; InvalidRequest, UnsupportedLanguage for what the engine
+        does not do; IdempotencyConflict; QuotaUsedUp; ServiceUnavailable when store or database do not take it.
         """
         media_format = checked_format(file_name, head)
         if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
