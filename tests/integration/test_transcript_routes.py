@@ -245,7 +245,7 @@ def test_a_job_keeps_the_words_of_the_lists_that_it_names(api: RunningApi, clien
         ({"vocabulary_filter_name": "none"}, "need each other"),
         ({"vocabulary_name": "german"}, "is for de-DE, the recording for en-US"),
         ({"redact_types": "EMAIL,NAME"}, "cannot find NAME for redact_types"),
-        ({"identify_language": "true"}, "cannot do identify_language"),
+        ({"max_alternatives": "3"}, "cannot do max_alternatives"),
     ],
 )
 def test_a_submission_that_cannot_be_granted_is_refused(

@@ -47,7 +47,7 @@ def scenario_of(seed: int) -> Scenario:
             store_error=some(0.03),
             store_false_error=some(0.02),
             engine_crash=some(0.05),
-            decoder_crash=some(0.05),
+            decoder_crash=some(0.3),
             duplicate=some(0.3),
             slow=some(0.02),
             database_outage=outage(),
