@@ -1,48 +1,14 @@
-"""Every error that BatchScribe raises, in one tree.
+"""Every error that BatchScribe raises, in one tree, whose leaves are the classes below.
 
 BatchScribeError
 ├── RequestRefused              a request cannot be granted; answered now with a 4xx or 5xx of ``web/errors.py``
-│   ├── InvalidRequest              invalid_request
-│   ├── UnsupportedMediaFormat      unsupported_media_format
-│   ├── UnsupportedLanguage         unsupported_language
-│   ├── UploadTooLarge              upload_too_large
-│   ├── UploadTooSlow               upload_too_slow
-│   ├── JobNotFound                 job_not_found
-│   ├── JobNotFinished              job_not_finished
-│   ├── JobAlreadyEnded             job_already_ended
-│   ├── MediaNotFound               media_not_found
-│   ├── VocabularyNotFound          vocabulary_not_found
-│   ├── StorageFull                 storage_full
-│   ├── QueueFull                   queue_full
-│   ├── IdempotencyConflict         idempotency_conflict
-│   ├── AddressNotAllowed           address_not_allowed
-│   ├── QuotaUsedUp                 quota_used_up
-│   ├── WebhookNotFound             webhook_not_found
-│   ├── WebhooksNotSetUp            webhooks_not_set_up
-│   └── ServiceUnavailable          service_unavailable
-│       └── StoreUnavailable            service_unavailable: a request is refused, work waits until the store is back
+│   └── ServiceUnavailable          StoreUnavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
-│   ├── MediaEmpty                  media_empty
-│   ├── MediaNotRecognised          media_not_recognised
-│   ├── MediaDamaged                media_damaged
-│   ├── NoAudioTrack                no_audio_track
-│   ├── MediaTooLong                media_too_long
-│   ├── DecoderLimit                decoder_limit
-│   ├── DecoderCrashed              decoder_crashed
-│   ├── MediaMissing                media_missing
-│   ├── EngineCrashed               engine_crashed
-│   ├── EngineRefused               engine_refused: the remote engine does not take the job
-│   ├── EngineFailed                engine_failed: the remote engine began the job and gave it up
-│   ├── EngineJobMissing            engine_job_missing: somebody deleted the job at the remote engine
-│   ├── EngineAccessDenied          engine_access_denied: the remote engine does not let us in
-│   └── Cancelled                   cancelled
-├── EngineUnavailable           engine_unavailable: the remote engine does not answer for the moment; work waits
-├── ReceiverUnreachable         receiver_unreachable: a host that a caller named does not answer
-├── EngineClosed                engine_closed: the engine was closed while a chunk waited; not the recording's fault
-├── KeyUnknown                  key_unknown: a command names an API key that is not there
+├── EngineUnavailable           the remote engine does not answer for the moment; work waits
+├── ReceiverUnreachable         a host that a caller named does not answer
+├── EngineClosed                the engine was closed while a chunk waited; not the recording's fault
+├── KeyUnknown                  a command names an API key that is not there
 └── ConfigurationError          the process refuses to start, with a sentence that says what to change
-    ├── SandboxUnavailable          sandbox_unavailable
-    └── ModelUnavailable            model_unavailable
 
 A class's ``code`` is stable: clients, logs and the database carry it. ``str(error)`` is a sentence for a person.
 """

@@ -19,15 +19,36 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-from batchscribe.database.key_tables import api_key_usage as api_key_usage
-from batchscribe.database.key_tables import api_keys as api_keys
-from batchscribe.database.metadata import event_id_type
-from batchscribe.database.metadata import metadata as metadata
+from batchscribe.database.key_tables import api_key_usage, api_keys
+from batchscribe.database.metadata import event_id_type, metadata
 from batchscribe.database.utc_date_time import UtcDateTime
-from batchscribe.database.webhook_tables import webhook_attempts as webhook_attempts
-from batchscribe.database.webhook_tables import webhook_deliveries as webhook_deliveries
-from batchscribe.database.webhook_tables import webhook_endpoints as webhook_endpoints
-from batchscribe.database.webhook_tables import webhook_messages as webhook_messages
+from batchscribe.database.webhook_tables import (
+    webhook_attempts,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_messages,
+)
+
+__all__ = [
+    "api_key_usage",
+    "api_keys",
+    "chunks",
+    "events",
+    "idempotency_keys",
+    "job_words",
+    "jobs",
+    "metadata",
+    "remote_jobs",
+    "remote_slots",
+    "takeovers",
+    "transcripts",
+    "webhook_attempts",
+    "webhook_deliveries",
+    "webhook_endpoints",
+    "webhook_messages",
+    "word_lists",
+    "workers",
+]
 
 
 def _job_name(**options: Any) -> Column[str]:  # noqa: ANN401 - handed on to Column
