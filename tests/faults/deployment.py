@@ -6,12 +6,13 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -166,6 +167,20 @@ class Deployment:
         """Start an api and a worker."""
         api = self.start_api()
         return api, self.start_worker()
+
+    def freeze(self, worker: ServerProcess) -> None:
+        """Stop a process where it stands, but never with SQLite's write lock in its hand: nobody else could write."""
+        for _ in range(50):
+            worker.send(signal.SIGSTOP)
+            wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, 10, "the process to stop")
+            try:
+                with closing(sqlite3.connect(self.data_dir / "batchscribe.sqlite", timeout=0.5)) as database:
+                    database.execute("BEGIN IMMEDIATE")
+                return  # noqa: TRY300 - the lock was free, and goes with the connection
+            except sqlite3.OperationalError:
+                worker.send(signal.SIGCONT)
+                time.sleep(0.05)
+        raise AssertionError("the process was never seen without the write lock")
 
     def living(self) -> list[ServerProcess]:
         """Return the processes that run."""

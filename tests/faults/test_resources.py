@@ -59,7 +59,7 @@ def test_a_full_disk_refuses_uploads_and_nothing_else(
     api, worker = deployment.start_pair()
     done = submit(api.base_url, noise(2))
     ended(api.base_url, done)
-    worker.send(signal.SIGSTOP)
+    deployment.freeze(worker)
     waiting = submit(api.base_url, noise(330, seed=1))
     filler = fill(small_disk, leave_bytes=200_000)
     worker.send(signal.SIGCONT)

@@ -26,7 +26,7 @@ def test_a_restored_database_and_missing_recordings_cost_only_the_jobs_they_conc
     done, robbed_later = (submit(api.base_url, noise(2, seed=number)) for number in range(2))
     for name in (done, robbed_later):
         ended(api.base_url, name)
-    worker.send(signal.SIGSTOP)
+    deployment.freeze(worker)
     waiting, robbed = (submit(api.base_url, noise(2, seed=number)) for number in (2, 3))
     database, copy = deployment.data_dir / "batchscribe.sqlite", tmp_path / "copy"
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from batchscribe.errors import ServiceUnavailable
 
 #: How long a writer waits for another before it gives up, in milliseconds.
 BUSY_TIMEOUT_MILLISECONDS = 30_000
+WRITE_AHEAD_RETRY_SECONDS = 0.02
 
 
 def connect(database_url: str, *, pool_size: int = 20) -> Engine:
@@ -62,7 +64,23 @@ def _set_sqlite_pragmas(connection: sqlite3.Connection, _entry: ConnectionPoolEn
     # A deferred transaction that turns into a writer fails at once when another wrote meanwhile; IMMEDIATE waits.
     connection.isolation_level = "IMMEDIATE"
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     # NORMAL would lose acknowledged jobs on a power cut.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; where it is on already, nothing is written."""
+    patient_until = time.monotonic() + BUSY_TIMEOUT_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # SQLite's own patience does not hold for this change: of two that make it at once, one is refused.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > patient_until:
+                raise
+            time.sleep(WRITE_AHEAD_RETRY_SECONDS)
+        else:
+            return
