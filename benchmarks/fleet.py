@@ -110,7 +110,7 @@ def main(engine: str = "scripted", *counts: str) -> None:
             "engine": "scripted",
             "scripted_real_time_factor": SCRIPTED_FACTOR,
             "chunk_seconds": "15",
-            "worker_chunks": "2",
+            "worker_chunks": "1",
             "queue_polling_seconds": str(max(0.2, max(wanted) / 64)),
         }
     print("| workers | time to finish s | times one worker | of linear |")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,24 @@ def test_windows_of_many_calls_share_batches_of_one_bucket(
     batches = entries(diary)
     assert all({2 if value % 10 == 1 else 1 for value in each["values"]} == {each["bucket"]} for each in batches)
     assert max(len({value // 10 for value in each["values"]}) for each in batches) > 1
+
+
+def test_the_audio_of_a_call_goes_with_the_call(make_engine: Callable[..., LocalEngine]) -> None:
+    """Nobody holds a recognised chunk's samples, so that memory does not wait for the collection of rubbish."""
+    engine = make_engine()
+    pcm = audio((1, 1.0), (0, 0.5), (2, 1.0))
+    gc.collect()
+    gc.disable()
+    try:
+        held_before = sys.getrefcount(pcm)
+        chunk = ChunkAudio(job_name="job", index=0, start=0.0, pcm=pcm)
+        assert engine.recognise(chunk, TranscriptionOptions(), on_progress=lambda _: None, is_cancelled=lambda: False)
+        del chunk
+        # A keeper holds the last work of its child until it takes the next.
+        recognise(engine, (3, 1.0))
+        wait_until(lambda: sys.getrefcount(pcm) == held_before)
+    finally:
+        gc.enable()
 
 
 def test_few_windows_are_spread_over_the_idle_children(make_engine: Callable[..., LocalEngine], tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ class LocalEngine:
         if not chunk.pcm:
             return ()
         call = self._done(chunk, language, on_progress, is_cancelled)
+        # A call and its windows hold each other: parted here, its audio goes at once and not when rubbish is collected.
+        windows, call.windows = call.windows or [], None
         return tuple(
             shift_segment(segment, chunk.start + window.start / SAMPLE_RATE_HERTZ)
-            for window in call.windows or []
+            for window in windows
             for segment in window.segments or ()
         )
 
