@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help serve test check bench
+.PHONY: help serve test test-again check bench
 
 help:  ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 serve: $(INSTALLED)  ## Install what is needed and run the server on http://127.0.0.1:5001
 	@$(BIN)/batchscribe serve
 
 test: $(INSTALLED_DEV)  ## Install what is needed and run every test
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+test-again: $(INSTALLED_DEV)  ## Run what failed last time once more, with the machine to itself
+	@$(BIN)/pytest --last-failed --last-failed-no-failures none -n 0
 
 check: $(INSTALLED_DEV)  ## Formatting, lint, types, layers: with `make test`, all that CI runs
 	@$(BIN)/ruff format --check .

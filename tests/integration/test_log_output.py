@@ -199,7 +199,8 @@ print(worst, time.monotonic() - began, flush=True)
             for number in range(5000):
                 logger.info("%s", number, extra={"fact": "x" * 100})
             written, total = b"", 5000
-            while b'"4999"' not in written and b"dropped" not in written:
+            # Only once such a line is read, all before it are: the writer may have found room in their midst too.
+            while b'"more"' not in written:
                 written += os.read(reading, 1 << 20)
                 logger.info("more")
                 total += 1
@@ -217,10 +218,10 @@ print(worst, time.monotonic() - began, flush=True)
             os.close(reading)
         lines = objects(written)
         numbers = [int(line["message"]) for line in lines if line["message"].isdigit()]
-        assert numbers == list(range(len(numbers)))
-        (report,) = [line for line in lines if "dropped" in line]
-        assert report["level"] == "WARNING"
-        assert len(lines) - 1 == total - report["dropped"]
+        assert numbers == sorted(set(numbers))
+        reports = [line for line in lines if "dropped" in line]
+        assert {report["level"] for report in reports} == {"WARNING"}
+        assert len(lines) - len(reports) == total - sum(report["dropped"] for report in reports)
         assert logs.MOST_WAITING_LINES <= len(numbers) < 5000
 
     def test_an_api_whose_log_nobody_reads_goes_on(self, tmp_path: Path) -> None:
