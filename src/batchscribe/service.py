@@ -8,20 +8,16 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from batchscribe.database import idempotency as idempotency_keys
-from batchscribe.database import jobs, transcripts, word_lists
+from batchscribe.acceptance import Acceptance, Incoming
+from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import reading, writing
 from batchscribe.domain.job import (
     CANCELLED,
     JobPage,
     JobStatus,
     TranscriptionJob,
-    accepted_job,
     is_job_name,
-    media_key,
-    new_job_name,
     work_prefix,
 )
 from batchscribe.domain.keys import ApiKey
@@ -29,12 +25,10 @@ from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import (
-    REMOTE_ENGINES,
     Idempotency,
     Submission,
     Terms,
     check_possible,
-    choose_engine,
     read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
@@ -46,11 +40,10 @@ from batchscribe.errors import (
     MediaMissing,
     MediaNotFound,
     QueueFull,
-    QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
 )
-from batchscribe.key_ring import KeyRing, check_quotas
+from batchscribe.key_ring import KeyRing
 from batchscribe.live import LiveReader
 from batchscribe.monitor import Monitor, Readiness
 from batchscribe.storage import store_errors_are_said
@@ -80,7 +73,6 @@ class TranscriptionService:
         """Use these parts; the last two are the monitor's. Of ``engines``, by name, the first is the default."""
         self._database = database
         self._store = store
-        self._dispatcher = dispatcher
         self._engines = engines
         self._terms = terms or Terms()
         #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
@@ -91,6 +83,15 @@ class TranscriptionService:
         self.live = LiveReader(database)
         #: The lists of words that submissions may name.
         self.vocabularies = Vocabularies(database)
+        #: Makes jobs of recordings, also of those that lie in the store already.
+        self.acceptance = Acceptance(
+            database=database,
+            store=store,
+            dispatcher=dispatcher,
+            engines=engines,
+            terms=self._terms,
+            vocabularies=self.vocabularies,
+        )
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -143,67 +144,10 @@ class TranscriptionService:
         Raises, and keeps nothing then: UnsupportedMediaFormat; InvalidRequest, UnsupportedLanguage for what the engine
         does not do; IdempotencyConflict; QuotaUsedUp; ServiceUnavailable when store or database do not take it.
         """
-        media_format = checked_format(file_name, head)
-        if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
-            return earlier
-        engine = choose_engine(submission, self._engines)
-        owner = "" if key is None else key.id
-        # A remote engine keeps lists of its own, under names that only it can check.
-        is_remote = engine in REMOTE_ENGINES
-        named_lists = () if is_remote else self.vocabularies.named_by(submission.options, owner=owner)
-        now = datetime.now(UTC)
-        name = new_job_name()
-        media = media_key(name, media_format.value, now)
-        try:
-            with store_errors_are_said():
-                size_bytes = upload.commit(media)
-        except ServiceUnavailable:
-            # It may have its name already, but perhaps not on disk.
-            self._forget_recording(media)
-            raise
-        job = accepted_job(
-            submission,
-            self._terms,
-            name=name,
-            engine=engine,
-            media_key=media,
-            media_format=media_format,
-            media_size_bytes=size_bytes,
-            media_url=f"s3://{self._store.bucket}/{media}",
-            upload_seconds=upload_seconds,
-            created_at=now,
-            owner=owner,
+        incoming = Incoming(
+            media_format=checked_format(file_name, head), commit=upload.commit, upload_seconds=upload_seconds
         )
-        try:
-            with self._database.begin() as connection:
-                jobs.add_job(connection, job)
-                if key is not None:
-                    check_quotas(connection, key, is_counted=True)
-                for words in named_lists:
-                    word_lists.keep_words(connection, name, words)
-                if idempotency is not None:
-                    idempotency_keys.remember(connection, idempotency, name, at=now)
-                enqueue = (
-                    self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
-                )
-                enqueue(connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes)
-        except QuotaUsedUp:
-            self._forget_recording(media)
-            raise
-        except IntegrityError as error:
-            # Another submission with this key was faster, in the moment since we looked.
-            self._forget_recording(media)
-            if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
-                raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
-            return earlier
-        except SQLAlchemyError as error:
-            # A commit may have happened although it was reported as failed: only a job that is not there is undone.
-            if not self._is_stored(name):
-                # Where the connection broke it may be happening yet: then the recording stays until housekeeping looks.
-                if not (isinstance(error, DBAPIError) and error.connection_invalidated):
-                    self._forget_recording(media)
-                raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
-        return job
+        return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
 
     def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
         """Return a job, with its text when it is COMPLETED; of this owner alone where one is given. Raises JobNotFound.
@@ -280,20 +224,3 @@ class TranscriptionService:
             return job, self._store.open(job.media_key)
         except MediaMissing as error:
             raise MediaNotFound("The recording is no longer kept.") from error
-
-    def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
-        with reading(self._database) as connection:
-            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
-
-    def _forget_recording(self, key: str) -> None:
-        """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""
-        with suppress(OSError, StoreUnavailable):
-            self._store.delete(key)
-
-    def _is_stored(self, job_name: str) -> bool:
-        """Whether a job is in the database. Raises ServiceUnavailable where that cannot be told."""
-        try:
-            with self._database.connect() as connection:
-                return jobs.find_job(connection, job_name) is not None
-        except SQLAlchemyError as error:
-            raise ServiceUnavailable("It is not known whether the job was stored. Look for it in the list.") from error

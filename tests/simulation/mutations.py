@@ -12,7 +12,7 @@ import pytest
 from simulated_database import SimulatedQueue
 from sqlalchemy import Connection, func, select, update
 
-from batchscribe import service
+from batchscribe import acceptance
 from batchscribe.database import chunks, jobs
 from batchscribe.database.schema import chunks as chunk_rows
 from batchscribe.database.schema import jobs as job_rows
@@ -75,7 +75,7 @@ def a_failed_commit_is_taken_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
 
 def an_unsure_commit_is_taken_for_a_failed_one(patch: pytest.MonkeyPatch) -> None:
     """Remove the recording after a connection broke at the commit, although the commit may come yet."""
-    patch.setattr(service, "DBAPIError", KeyError)
+    patch.setattr(acceptance, "DBAPIError", KeyError)
 
 
 def the_recording_is_joined_before_its_last_chunk(patch: pytest.MonkeyPatch) -> None:
