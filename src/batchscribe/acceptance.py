@@ -1,4 +1,4 @@
-"""The one place where a recording becomes a job, however it came: uploaded at once or in parts, or yet to be fetched."""
+"""The one place where a recording becomes a job, however it came: at once, in parts, or yet to be fetched."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Incoming:
     upload_seconds: float
     #: What changes in the transaction that stores the job, given its name: whatever it raises undoes the job.
     alongside: Callable[[Connection, str], None] | None = None
+    #: Whether it is yet to be fetched from an address, which ``alongside`` stores.
+    is_fetched: bool = False
 
 
 class Acceptance:
@@ -76,7 +78,7 @@ class Acceptance:
         Raises, and keeps nothing then: InvalidRequest, UnsupportedLanguage for what the engine does not do;
         IdempotencyConflict; QuotaUsedUp; ServiceUnavailable when store or database do not take it.
         """
-        if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
+        if idempotency is not None and (earlier := self.earlier_job(idempotency)) is not None:
             return earlier
         engine = choose_engine(submission, self._engines)
         owner = "" if key is None else key.id
@@ -98,6 +100,7 @@ class Acceptance:
             upload_seconds=incoming.upload_seconds,
             created_at=now,
             owner=owner,
+            is_fetching=incoming.is_fetched,
         )
         try:
             with self._database.begin() as connection:
@@ -117,7 +120,7 @@ class Acceptance:
         except IntegrityError as error:
             # Another submission with this key was faster, in the moment since we looked.
             self._forget_recording(media)
-            if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
+            if idempotency is None or (earlier := self.earlier_job(idempotency)) is None:
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
             return earlier
         except SQLAlchemyError as error:
@@ -128,6 +131,11 @@ class Acceptance:
                     self._forget_recording(media)
                 raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
         return job
+
+    def earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
+        """Return the job that the same submission has made before, or None. Raises IdempotencyConflict."""
+        with reading(self._database) as connection:
+            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
 
     def _commit(self, incoming: Incoming, media: str) -> int:
         """Make the recording durable and return its size in bytes. Raises ServiceUnavailable."""
@@ -140,12 +148,11 @@ class Acceptance:
             raise
 
     def _enqueue(self, connection: Connection, job: TranscriptionJob) -> None:
+        if job.is_fetching:
+            self._dispatcher.enqueue_fetch(connection, job.name, priority_rank=job.priority.rank)
+            return
         enqueue = self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
         enqueue(connection, job.name, priority_rank=job.priority.rank, size_bytes=job.media_size_bytes)
-
-    def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
-        with reading(self._database) as connection:
-            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
 
     def _forget_recording(self, key: str) -> None:
         """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""

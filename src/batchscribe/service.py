@@ -45,8 +45,10 @@ from batchscribe.errors import (
 )
 from batchscribe.key_ring import KeyRing
 from batchscribe.live import LiveReader
+from batchscribe.media_addresses import MediaAddresses
 from batchscribe.monitor import Monitor, Readiness
 from batchscribe.storage import store_errors_are_said
+from batchscribe.storage.buckets import MediaBuckets
 from batchscribe.vocabularies import Vocabularies
 from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
@@ -67,6 +69,7 @@ class TranscriptionService:
         engines: Mapping[str, Capabilities],
         terms: Terms | None = None,
         webhooks: WebhookService | None = None,
+        addresses: MediaAddresses | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
@@ -77,6 +80,9 @@ class TranscriptionService:
         self._terms = terms or Terms()
         #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
         self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
+        self._addresses = addresses or MediaAddresses(
+            database, store, seal=None, rules=EgressRules(), buckets=MediaBuckets()
+        )
         #: The API keys.
         self.ring = KeyRing(database)
         #: For those who follow jobs while they run.
@@ -101,13 +107,15 @@ class TranscriptionService:
             free_bytes=free_bytes,
         )
 
-    def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+    def check_submission(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
         For its webhook also AddressNotAllowed, WebhooksNotSetUp. ``head`` is the recording's first bytes
-        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields.
+        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields. A recording that
+        does not come with the form has no name.
         """
-        checked_format(file_name, head)
+        if file_name is not None:
+            checked_format(file_name, head)
         submission = read_submission(fields)
         check_possible(submission, self._engines)
         if submission.webhook is not None:
@@ -147,6 +155,23 @@ class TranscriptionService:
         incoming = Incoming(
             media_format=checked_format(file_name, head), commit=upload.commit, upload_seconds=upload_seconds
         )
+        return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+
+    def submit_address(
+        self,
+        address: str,
+        *,
+        submission: Submission,
+        idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
+    ) -> TranscriptionJob:
+        """Accept a recording by its address, which is fetched later; otherwise as :meth:`submit`.
+
+        Raises AddressNotAllowed and InvalidRequest for an address that is not taken.
+        """
+        if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
+            return earlier
+        incoming = self._addresses.incoming(address, owner="" if key is None else key.id)
         return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
 
     def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:

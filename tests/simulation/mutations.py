@@ -70,7 +70,7 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 def a_failed_commit_is_taken_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
     """Look not whether the job is there after an error at the commit."""
-    patch.setattr(TranscriptionService, "_is_stored", lambda *_: True)
+    patch.setattr(acceptance.Acceptance, "_is_stored", lambda *_: True)
 
 
 def an_unsure_commit_is_taken_for_a_failed_one(patch: pytest.MonkeyPatch) -> None:
