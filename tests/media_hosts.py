@@ -67,6 +67,16 @@ def redirect(location: str, status: str = "302 Found") -> Answer:
     return said(status, f"Location: {location}")
 
 
+def in_turn(*answers: Answer) -> Answer:
+    """Answer each request in another way."""
+    turns = iter(answers)
+
+    def answer(asked: Asked, connection: socket.socket) -> None:
+        next(turns)(asked, connection)
+
+    return answer
+
+
 def send(connection: socket.socket, status: str, body: bytes, *headers: str) -> None:
     """Send an answer whose length is told unless the headers tell another."""
     lines = [f"HTTP/1.1 {status}", *headers, "Connection: close"]

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from test_pipeline import wav
 
 from batchscribe.settings import load, to_environment
 from media_hosts import hosting, trust_file, whole
 from running_api import RunningApi, running_api
-from test_pipeline import wav
 
 LOOPBACK = "127.0.0.0/8"
 

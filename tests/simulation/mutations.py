@@ -61,7 +61,7 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     def submit_then_enqueue(self: TranscriptionService, *arguments: Any, **named: Any) -> Any:
         job = submit(self, *arguments, **named)
         with self._database.begin() as connection:
-            enqueue(self._dispatcher, connection, job.name, priority_rank=1, size_bytes=1)  # type: ignore[arg-type]
+            enqueue(self.acceptance._dispatcher, connection, job.name, priority_rank=1, size_bytes=1)  # type: ignore[arg-type]
         return job
 
     patch.setattr(SimulatedQueue, "enqueue_recording", lambda *_, **__: None)
