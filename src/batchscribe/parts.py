@@ -144,6 +144,7 @@ def build_engine(settings: Settings) -> Engine:
 
 def build_service(settings: Settings, database: Database) -> TranscriptionService:
     """Build the door that the api opens; the database must be up to date."""
+    from batchscribe.direct_uploads import DirectUploadService
     from batchscribe.domain.submission import Terms
     from batchscribe.media_addresses import MediaAddresses
     from batchscribe.service import TranscriptionService
@@ -163,6 +164,7 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
             chunk_seconds=settings.chunk_seconds,
         ),
         webhooks=WebhookService(database, server_key=server_key(settings), rules=egress_rules(settings)),
+        direct_uploads=DirectUploadService(store.direct_uploads(), max_bytes=settings.max_upload_bytes),
         addresses=MediaAddresses(
             database, store, seal=media_seal(settings), rules=egress_rules(settings), buckets=media_buckets(settings)
         ),

@@ -12,6 +12,7 @@ from sqlalchemy import Engine as Database
 from batchscribe.acceptance import Acceptance, Incoming
 from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import reading, writing
+from batchscribe.direct_uploads import DirectUpload, DirectUploadService
 from batchscribe.domain.job import (
     CANCELLED,
     JobPage,
@@ -70,6 +71,7 @@ class TranscriptionService:
         terms: Terms | None = None,
         webhooks: WebhookService | None = None,
         addresses: MediaAddresses | None = None,
+        direct_uploads: DirectUploadService | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class TranscriptionService:
         self._terms = terms or Terms()
         #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
         self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
+        self._direct_uploads = direct_uploads or DirectUploadService(None, max_bytes=0)
         self._addresses = addresses or MediaAddresses(
             database, store, seal=None, rules=EgressRules(), buckets=MediaBuckets()
         )
@@ -124,12 +127,24 @@ class TranscriptionService:
 
     def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
+        self._check_room(key)
+        with store_errors_are_said():
+            return self._store.begin_upload()
+
+    def begin_direct_upload(self, *, owner: str, key: ApiKey | None, size_bytes: int | None) -> DirectUpload:
+        """Let a client put a recording into the store itself. Raises what :meth:`begin_upload` does.
+
+        InvalidRequest where the store takes none, UploadTooLarge where the recording is known to be.
+        """
+        self._check_room(key)
+        return self._direct_uploads.begin(owner=owner, size_bytes=size_bytes)
+
+    def _check_room(self, key: ApiKey | None) -> None:
+        """Raise QueueFull or QuotaUsedUp where another job would be refused."""
         if key is not None:
             self.ring.check_quotas(key)
         if self.monitor.is_queue_full():
             raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
-        with store_errors_are_said():
-            return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
         """Remove what uploads left behind that were cut off by a crash."""
@@ -173,6 +188,26 @@ class TranscriptionService:
             return earlier
         incoming = self._addresses.incoming(address, owner="" if key is None else key.id)
         return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+
+    def submit_upload(
+        self,
+        upload_id: str,
+        *,
+        submission: Submission,
+        idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
+    ) -> TranscriptionJob:
+        """Accept a recording that its owner has put into the store; otherwise as :meth:`submit`.
+
+        Raises UploadNotFound, UploadTooLarge, InvalidRequest where the store takes none.
+        """
+        if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
+            return earlier
+        owner = "" if key is None else key.id
+        incoming = self._direct_uploads.incoming(upload_id, owner=owner)
+        job = self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+        self._direct_uploads.drop(upload_id, owner=owner)
+        return job
 
     def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
         """Return a job, with its text when it is COMPLETED; of this owner alone where one is given. Raises JobNotFound.

@@ -27,7 +27,8 @@ A value of that precision comes back exactly. Readers ignore keys they do not kn
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
 ``warnings`` beside the contract's own fields; ``fetched_bytes`` and ``fetch_total_bytes`` while the server fetches the
-recording; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote engine works on it. Times of day are UTC with their offset.
+recording; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote engine works on it. Times of day
+are UTC with their offset.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ __all__ = [
     "StoreUnavailable",
     "UnsupportedLanguage",
     "UnsupportedMediaFormat",
+    "UploadNotFound",
     "UploadTooLarge",
     "UploadTooSlow",
     "VocabularyNotFound",
@@ -119,6 +120,12 @@ class UploadTooSlow(RequestRefused):
     """An upload that stalled for longer than the limit."""
 
     code = "upload_too_slow"
+
+
+class UploadNotFound(RequestRefused):
+    """Nothing has been uploaded under this identifier, or it is another's."""
+
+    code = "upload_not_found"
 
 
 class JobNotFound(RequestRefused):

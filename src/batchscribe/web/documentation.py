@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from batchscribe.domain.option_fields import FILTER_METHODS
 from batchscribe.domain.options import PATTERN_TYPES
-from batchscribe.domain.submission import LONGEST_SECONDS, Priority
+from batchscribe.domain.submission import LONGEST_SECONDS, SOURCE_FIELDS, Priority
 from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadFormat
 from batchscribe.egress import LONGEST_URL
 from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
@@ -153,18 +153,27 @@ _MEDIA_URL: dict[str, Any] = {
     "examples": ["https://example.com/talks/first.mp3"],
 }
 
+_UPLOAD_ID: dict[str, Any] = {
+    "type": "string",
+    "description": "What was put into the bucket: the identifier that POST /uploads has answered with.",
+}
+
 UPLOAD_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {"file": _FILE, "media_url": _MEDIA_URL, **_FIELDS},
-                "oneOf": [{"required": ["file"]}, {"required": ["media_url"]}],
+                "properties": {"file": _FILE, "media_url": _MEDIA_URL, "upload_id": _UPLOAD_ID, **_FIELDS},
+                "oneOf": [{"required": [name]} for name in ("file", *SOURCE_FIELDS)],
             }
         },
         "application/json": {
-            "schema": {"type": "object", "properties": {"media_url": _MEDIA_URL, **_FIELDS}, "required": ["media_url"]}
+            "schema": {
+                "type": "object",
+                "properties": {"media_url": _MEDIA_URL, "upload_id": _UPLOAD_ID, **_FIELDS},
+                "oneOf": [{"required": [name]} for name in SOURCE_FIELDS],
+            }
         },
     },
 }

@@ -74,8 +74,9 @@ class SubmissionRoutes:
         """Receive the recording of a request and submit it."""
         async with received_recording(request, self._service, self._limits) as recording:
             if isinstance(recording.origin, Source):
+                is_address = recording.origin.field == "media_url"
                 return await run_in_threadpool(
-                    self._service.submit_address,
+                    self._service.submit_address if is_address else self._service.submit_upload,
                     recording.origin.value,
                     submission=recording.submission,
                     idempotency=recording.idempotency,
