@@ -27,6 +27,7 @@ from batchscribe.parts import (
     build_database,
     build_decoder,
     build_engine,
+    build_fetch,
     build_service,
     build_store,
     check_database,
@@ -194,6 +195,7 @@ def _start_worker(settings: Settings) -> Callable[[], None]:
         polling_seconds=settings.queue_polling_seconds,
         traces_url=settings.otlp_traces_url,
         hand_over=hand_over,
+        fetch=build_fetch(settings, database, store, dispatcher, in_flight),
     )
     if remote_work is not None:
         remote_work.start()

@@ -181,6 +181,10 @@ class Egress:
                     name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
                 }
                 yield Answer(status=response.status, headers=answer_headers, body=b""), response.aiter_stream()
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+            unreachable = ReceiverUnreachable(f"The connection failed: {_reason(error)}.")
+            unreachable.was_reached = False
+            raise unreachable from error
         except httpcore2.TimeoutException as error:
             raise ReceiverUnreachable("The host did not answer in time.") from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, ssl.SSLError) as error:

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine as Database
 
     from batchscribe.monitor import Readiness
+    from batchscribe.sealing import Seal
     from batchscribe.service import TranscriptionService
+    from batchscribe.storage.buckets import MediaBuckets
+    from batchscribe.workflow.dispatch import Dispatcher
+    from batchscribe.workflow.fetch import Fetch
+    from batchscribe.workflow.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +144,9 @@ def build_engine(settings: Settings) -> Engine:
 
 def build_service(settings: Settings, database: Database) -> TranscriptionService:
     """Build the door that the api opens; the database must be up to date."""
+    from batchscribe.direct_uploads import DirectUploadService
     from batchscribe.domain.submission import Terms
+    from batchscribe.media_addresses import MediaAddresses
     from batchscribe.service import TranscriptionService
     from batchscribe.webhook_service import WebhookService
     from batchscribe.workflow.dispatch import Dispatcher
@@ -157,12 +164,53 @@ def build_service(settings: Settings, database: Database) -> TranscriptionServic
             chunk_seconds=settings.chunk_seconds,
         ),
         webhooks=WebhookService(database, server_key=server_key(settings), rules=egress_rules(settings)),
+        direct_uploads=DirectUploadService(store.direct_uploads(), max_bytes=settings.max_upload_bytes),
+        addresses=MediaAddresses(
+            database, store, seal=media_seal(settings), rules=egress_rules(settings), buckets=media_buckets(settings)
+        ),
         readiness_checks={
             "sandbox": lambda: _sandbox_readiness(settings),
             "worker": lambda: _worker_readiness(database),
         },
         free_bytes=store.free_bytes if isinstance(store, FolderStore) else None,
     )
+
+
+def build_fetch(
+    settings: Settings, database: Database, store: MediaStore, dispatcher: Dispatcher, in_flight: InFlight
+) -> Fetch | None:
+    """Build what fetches recordings from their addresses; None where there is no key to read the addresses with."""
+    from batchscribe.egress import Egress
+    from batchscribe.workflow.fetch import Fetch, FetchLimits
+
+    seal = media_seal(settings)
+    if seal is None:
+        return None
+    return Fetch(
+        database=database,
+        store=store,
+        dispatcher=dispatcher,
+        in_flight=in_flight,
+        egress=Egress(egress_rules(settings)),
+        buckets=media_buckets(settings),
+        seal=seal,
+        limits=FetchLimits(max_bytes=settings.max_upload_bytes),
+    )
+
+
+def media_seal(settings: Settings) -> Seal | None:
+    """Return what recordings' addresses are sealed with; None where there is no key for it."""
+    from batchscribe.sealing import Seal
+
+    key = server_key(settings)
+    return None if key is None else Seal(key, purpose="media addresses")
+
+
+def media_buckets(settings: Settings) -> MediaBuckets:
+    """Return the buckets that recordings may be read from."""
+    from batchscribe.storage.buckets import MediaBuckets
+
+    return MediaBuckets([each.strip() for each in settings.media_buckets.split(",") if each.strip()])
 
 
 def server_key(settings: Settings) -> bytes | None:

@@ -8,20 +8,17 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from batchscribe.database import idempotency as idempotency_keys
-from batchscribe.database import jobs, transcripts, word_lists
+from batchscribe.acceptance import Acceptance, Incoming
+from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import reading, writing
+from batchscribe.direct_uploads import DirectUpload, DirectUploadService
 from batchscribe.domain.job import (
     CANCELLED,
     JobPage,
     JobStatus,
     TranscriptionJob,
-    accepted_job,
     is_job_name,
-    media_key,
-    new_job_name,
     work_prefix,
 )
 from batchscribe.domain.keys import ApiKey
@@ -29,12 +26,10 @@ from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import (
-    REMOTE_ENGINES,
     Idempotency,
     Submission,
     Terms,
     check_possible,
-    choose_engine,
     read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
@@ -46,14 +41,15 @@ from batchscribe.errors import (
     MediaMissing,
     MediaNotFound,
     QueueFull,
-    QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
 )
-from batchscribe.key_ring import KeyRing, check_quotas
+from batchscribe.key_ring import KeyRing
 from batchscribe.live import LiveReader
+from batchscribe.media_addresses import MediaAddresses
 from batchscribe.monitor import Monitor, Readiness
 from batchscribe.storage import store_errors_are_said
+from batchscribe.storage.buckets import MediaBuckets
 from batchscribe.vocabularies import Vocabularies
 from batchscribe.webhook_service import WebhookService
 from batchscribe.workflow.dispatch import Dispatcher
@@ -74,23 +70,37 @@ class TranscriptionService:
         engines: Mapping[str, Capabilities],
         terms: Terms | None = None,
         webhooks: WebhookService | None = None,
+        addresses: MediaAddresses | None = None,
+        direct_uploads: DirectUploadService | None = None,
         readiness_checks: dict[str, Callable[[], Readiness]] | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
         """Use these parts; the last two are the monitor's. Of ``engines``, by name, the first is the default."""
         self._database = database
         self._store = store
-        self._dispatcher = dispatcher
         self._engines = engines
         self._terms = terms or Terms()
         #: The endpoints that are told of jobs. By default there is no key to sign with, so none can be made.
         self.webhooks = webhooks or WebhookService(database, server_key=None, rules=EgressRules())
+        self._direct_uploads = direct_uploads or DirectUploadService(None, max_bytes=0)
+        self._addresses = addresses or MediaAddresses(
+            database, store, seal=None, rules=EgressRules(), buckets=MediaBuckets()
+        )
         #: The API keys.
         self.ring = KeyRing(database)
         #: For those who follow jobs while they run.
         self.live = LiveReader(database)
         #: The lists of words that submissions may name.
         self.vocabularies = Vocabularies(database)
+        #: Makes jobs of recordings, also of those that lie in the store already.
+        self.acceptance = Acceptance(
+            database=database,
+            store=store,
+            dispatcher=dispatcher,
+            engines=engines,
+            terms=self._terms,
+            vocabularies=self.vocabularies,
+        )
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -100,13 +110,15 @@ class TranscriptionService:
             free_bytes=free_bytes,
         )
 
-    def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+    def check_submission(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
 
         For its webhook also AddressNotAllowed, WebhooksNotSetUp. ``head`` is the recording's first bytes
-        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields.
+        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields. A recording that
+        does not come with the form has no name.
         """
-        checked_format(file_name, head)
+        if file_name is not None:
+            checked_format(file_name, head)
         submission = read_submission(fields)
         check_possible(submission, self._engines)
         if submission.webhook is not None:
@@ -115,12 +127,24 @@ class TranscriptionService:
 
     def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
+        self._check_room(key)
+        with store_errors_are_said():
+            return self._store.begin_upload()
+
+    def begin_direct_upload(self, *, owner: str, key: ApiKey | None, size_bytes: int | None) -> DirectUpload:
+        """Let a client put a recording into the store itself. Raises what :meth:`begin_upload` does.
+
+        InvalidRequest where the store takes none, UploadTooLarge where the recording is known to be.
+        """
+        self._check_room(key)
+        return self._direct_uploads.begin(owner=owner, size_bytes=size_bytes)
+
+    def _check_room(self, key: ApiKey | None) -> None:
+        """Raise QueueFull or QuotaUsedUp where another job would be refused."""
         if key is not None:
             self.ring.check_quotas(key)
         if self.monitor.is_queue_full():
             raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
-        with store_errors_are_said():
-            return self._store.begin_upload()
 
     def reclaim_uploads(self) -> None:
         """Remove what uploads left behind that were cut off by a crash."""
@@ -143,66 +167,46 @@ class TranscriptionService:
         Raises, and keeps nothing then: UnsupportedMediaFormat; InvalidRequest, UnsupportedLanguage for what the engine
         does not do; IdempotencyConflict; QuotaUsedUp; ServiceUnavailable when store or database do not take it.
         """
-        media_format = checked_format(file_name, head)
-        if idempotency is not None and (earlier := self._earlier_job(idempotency)) is not None:
-            return earlier
-        engine = choose_engine(submission, self._engines)
-        owner = "" if key is None else key.id
-        # A remote engine keeps lists of its own, under names that only it can check.
-        is_remote = engine in REMOTE_ENGINES
-        named_lists = () if is_remote else self.vocabularies.named_by(submission.options, owner=owner)
-        now = datetime.now(UTC)
-        name = new_job_name()
-        media = media_key(name, media_format.value, now)
-        try:
-            with store_errors_are_said():
-                size_bytes = upload.commit(media)
-        except ServiceUnavailable:
-            # It may have its name already, but perhaps not on disk.
-            self._forget_recording(media)
-            raise
-        job = accepted_job(
-            submission,
-            self._terms,
-            name=name,
-            engine=engine,
-            media_key=media,
-            media_format=media_format,
-            media_size_bytes=size_bytes,
-            media_url=f"s3://{self._store.bucket}/{media}",
-            upload_seconds=upload_seconds,
-            created_at=now,
-            owner=owner,
+        incoming = Incoming(
+            media_format=checked_format(file_name, head), commit=upload.commit, upload_seconds=upload_seconds
         )
-        try:
-            with self._database.begin() as connection:
-                jobs.add_job(connection, job)
-                if key is not None:
-                    check_quotas(connection, key, is_counted=True)
-                for words in named_lists:
-                    word_lists.keep_words(connection, name, words)
-                if idempotency is not None:
-                    idempotency_keys.remember(connection, idempotency, name, at=now)
-                enqueue = (
-                    self._dispatcher.enqueue_recording if job.engine is None else self._dispatcher.enqueue_hand_over
-                )
-                enqueue(connection, name, priority_rank=job.priority.rank, size_bytes=size_bytes)
-        except QuotaUsedUp:
-            self._forget_recording(media)
-            raise
-        except IntegrityError as error:
-            # Another submission with this key was faster, in the moment since we looked.
-            self._forget_recording(media)
-            if idempotency is None or (earlier := self._earlier_job(idempotency)) is None:
-                raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
+        return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+
+    def submit_address(
+        self,
+        address: str,
+        *,
+        submission: Submission,
+        idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
+    ) -> TranscriptionJob:
+        """Accept a recording by its address, which is fetched later; otherwise as :meth:`submit`.
+
+        Raises AddressNotAllowed and InvalidRequest for an address that is not taken.
+        """
+        if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
             return earlier
-        except SQLAlchemyError as error:
-            # A commit may have happened although it was reported as failed: only a job that is not there is undone.
-            if not self._is_stored(name):
-                # Where the connection broke it may be happening yet: then the recording stays until housekeeping looks.
-                if not (isinstance(error, DBAPIError) and error.connection_invalidated):
-                    self._forget_recording(media)
-                raise ServiceUnavailable("The job could not be stored. Try again in a moment.") from error
+        incoming = self._addresses.incoming(address, owner="" if key is None else key.id)
+        return self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+
+    def submit_upload(
+        self,
+        upload_id: str,
+        *,
+        submission: Submission,
+        idempotency: Idempotency | None = None,
+        key: ApiKey | None = None,
+    ) -> TranscriptionJob:
+        """Accept a recording that its owner has put into the store; otherwise as :meth:`submit`.
+
+        Raises UploadNotFound, UploadTooLarge, InvalidRequest where the store takes none.
+        """
+        if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
+            return earlier
+        owner = "" if key is None else key.id
+        incoming = self._direct_uploads.incoming(upload_id, owner=owner)
+        job = self.acceptance.accept(incoming, submission=submission, idempotency=idempotency, key=key)
+        self._direct_uploads.drop(upload_id, owner=owner)
         return job
 
     def get(self, job_name: str, *, owner: str | None = None) -> TranscriptionJob:
@@ -280,20 +284,3 @@ class TranscriptionService:
             return job, self._store.open(job.media_key)
         except MediaMissing as error:
             raise MediaNotFound("The recording is no longer kept.") from error
-
-    def _earlier_job(self, idempotency: Idempotency) -> TranscriptionJob | None:
-        with reading(self._database) as connection:
-            return idempotency_keys.earlier_job(connection, idempotency, at=datetime.now(UTC))
-
-    def _forget_recording(self, key: str) -> None:
-        """Remove a recording that has no job; where the store does not do it, housekeeping will a day later."""
-        with suppress(OSError, StoreUnavailable):
-            self._store.delete(key)
-
-    def _is_stored(self, job_name: str) -> bool:
-        """Whether a job is in the database. Raises ServiceUnavailable where that cannot be told."""
-        try:
-            with self._database.connect() as connection:
-                return jobs.find_job(connection, job_name) is not None
-        except SQLAlchemyError as error:
-            raise ServiceUnavailable("It is not known whether the job was stored. Look for it in the list.") from error

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         default=SecretStr(""), description="What webhooks' secrets are made of; over SQLite made at the first start."
     )
+    media_buckets: str = Field(
+        default="", description="Buckets whose recordings may be submitted by their s3:// addresses, with commas."
+    )
     egress_allow: str = Field(
         default="", description="Private networks that webhooks and media addresses may lead to, with commas."
     )

@@ -26,8 +26,9 @@ Times are seconds from the recording's start, to the millisecond; the other figu
 A value of that precision comes back exactly. Readers ignore keys they do not know.
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
-``warnings`` beside the contract's own fields; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote
-engine works on it. Times of day are UTC with their offset.
+``warnings`` beside the contract's own fields; ``fetched_bytes`` and ``fetch_total_bytes`` while the server fetches the
+recording; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote engine works on it. Times of day
+are UTC with their offset.
 """
 
 from __future__ import annotations
@@ -190,6 +191,11 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
     match job.status:
         case JobStatus.QUEUED:
             data["message"] = "Job status: QUEUED"
+            if job.is_fetching:
+                data["message"] = "The recording is yet to be fetched from its address."
+                data["fetched_bytes"] = job.media_size_bytes
+                if job.declared_bytes is not None:
+                    data["fetch_total_bytes"] = job.declared_bytes
         case JobStatus.IN_PROGRESS:
             data["start_time"] = _time(job.started_at)
             data["progress"] = round(job.progress, 4)

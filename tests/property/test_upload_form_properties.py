@@ -22,7 +22,7 @@ AWKWARD = st.lists(
 ).map(b"".join)
 
 
-def accept(*, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+def accept(*, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
     """Take anything."""
     del file_name, head
     return Submission(options=TranscriptionOptions(language_code=fields.get("language_code", "en-US")))

@@ -12,7 +12,7 @@ import pytest
 from simulated_database import SimulatedQueue
 from sqlalchemy import Connection, func, select, update
 
-from batchscribe import service
+from batchscribe import acceptance
 from batchscribe.database import chunks, jobs
 from batchscribe.database.schema import chunks as chunk_rows
 from batchscribe.database.schema import jobs as job_rows
@@ -61,7 +61,7 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     def submit_then_enqueue(self: TranscriptionService, *arguments: Any, **named: Any) -> Any:
         job = submit(self, *arguments, **named)
         with self._database.begin() as connection:
-            enqueue(self._dispatcher, connection, job.name, priority_rank=1, size_bytes=1)  # type: ignore[arg-type]
+            enqueue(self.acceptance._dispatcher, connection, job.name, priority_rank=1, size_bytes=1)  # type: ignore[arg-type]
         return job
 
     patch.setattr(SimulatedQueue, "enqueue_recording", lambda *_, **__: None)
@@ -70,12 +70,12 @@ def work_is_enqueued_after_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 def a_failed_commit_is_taken_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
     """Look not whether the job is there after an error at the commit."""
-    patch.setattr(TranscriptionService, "_is_stored", lambda *_: True)
+    patch.setattr(acceptance.Acceptance, "_is_stored", lambda *_: True)
 
 
 def an_unsure_commit_is_taken_for_a_failed_one(patch: pytest.MonkeyPatch) -> None:
     """Remove the recording after a connection broke at the commit, although the commit may come yet."""
-    patch.setattr(service, "DBAPIError", KeyError)
+    patch.setattr(acceptance, "DBAPIError", KeyError)
 
 
 def the_recording_is_joined_before_its_last_chunk(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from invariants import small_cut
 from simulated_world import World
 
-from batchscribe import service
+from batchscribe import acceptance
 from batchscribe.workflow import pipeline
 
 
@@ -47,12 +47,12 @@ def installed(world: World) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for module_name, module in list(sys.modules.items()):
-            if module_name.startswith(("batchscribe.service", "batchscribe.workflow")):
+            if module_name.startswith(("batchscribe.service", "batchscribe.acceptance", "batchscribe.workflow")):
                 for real, virtual in ((time, Clock), (datetime, Today), (random, world.dice)):
                     attribute = real.__name__
                     if getattr(module, attribute, None) is real:
                         patch.setattr(module, attribute, virtual)
-        patch.setattr(service, "new_job_name", name)
+        patch.setattr(acceptance, "new_job_name", name)
         patch.setattr(pipeline, "cut", lambda blocks, _limits, **_: small_cut(blocks))
         logging.disable(logging.CRITICAL)
         try:

@@ -11,7 +11,7 @@ from batchscribe.errors import InvalidRequest, RequestRefused, UnsupportedLangua
 from batchscribe.web.upload_form import MAX_FIELD_BYTES, UploadForm
 
 
-def check(*, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+def check(*, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
     """Refuse what begins with BAD, and unknown languages."""
     if head.startswith(b"BAD"):
         raise InvalidRequest(f"bad: {file_name}")
@@ -32,6 +32,7 @@ def read(body: bytes, *, piece: int = 1 << 20, max_file_bytes: int = 1 << 20) ->
     for start in range(0, len(body), piece):
         recording += b"".join(form.feed(body[start : start + piece]))
     file_name, submission = form.finish()
+    assert isinstance(file_name, str)
     return recording, file_name, submission.options.language_code, form.head
 
 

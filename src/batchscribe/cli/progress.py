@@ -109,6 +109,13 @@ class Row:
 
     def show_job(self, job: Job) -> None:
         """Show how far a job of the server is."""
+        if job.fetched_bytes is not None:
+            total = job.fetch_total_bytes
+            text = f"{job.fetched_bytes / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+            self._bars.update(
+                self._task_id, state="fetching", figures=text, completed=job.fetched_bytes, total=total or None
+            )
+            return
         self.show_audio(job.done_seconds or 0.0, job.media_duration_seconds, _STATES[job.status.value])
 
     def warn(self, warnings: tuple[str, ...]) -> None:

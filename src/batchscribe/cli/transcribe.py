@@ -22,6 +22,7 @@ from batchscribe.cli.options import (
     with_options,
 )
 from batchscribe.cli.outputs import plan_outputs, write_transcript
+from batchscribe.cli.recordings import Recording, RecordingType, by_path
 from batchscribe.errors import BatchScribeError
 
 if TYPE_CHECKING:
@@ -41,13 +42,12 @@ Examples:
   batchscribe transcribe *.wav                           write a .txt beside each
   batchscribe transcribe *.wav --format json --output transcripts/
   batchscribe transcribe talk.mp3 --local                without a server
+  batchscribe transcribe https://example.com/talk.mp3    the server fetches it
 
 Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong usage.
 """
 )
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("recordings", nargs=-1, required=True, metavar="FILE-or-ADDRESS...", type=RecordingType())
 @with_options(
     click.option("--language", default="en-US", show_default=True, metavar="CODE", help="The language spoken."),
     click.option("--channels", is_flag=True, help="Transcribe each of two channels apart."),
@@ -76,7 +76,7 @@ Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong us
 )
 def transcribe(
     *,
-    files: tuple[Path, ...],
+    recordings: tuple[Recording, ...],
     language: str,
     channels: bool,
     speakers: bool,
@@ -95,15 +95,19 @@ def transcribe(
 ) -> None:
     """Transcribe recordings.
 
-    MP3, MP4, WAV, FLAC, OGG, AMR, WebM or M4A. They are sent to a running server, a few at a time. With --local this
-    process does the work itself; --model, --quality and --data-dir are for that.
+    MP3, MP4, WAV, FLAC, OGG, AMR, WebM or M4A. They are sent to a running server, a few at a time; what is at an
+    https:// or s3:// address, the server fetches itself. With --local this process does the work; --model, --quality
+    and --data-dir are for that.
     """
     if not local and (model or quality or data_dir):
         raise click.UsageError("--model, --quality and --data-dir need --local: a server has its own settings.")
     if local and (vocabulary or filter_name):
         raise click.UsageError("--vocabulary and --filter name what a server keeps; they do not go with --local.")
     extension = FORMAT_EXTENSIONS.get(export_format, export_format)
-    targets = plan_outputs(files, output, extension=extension, overwrite=overwrite)
+    known = by_path(recordings)
+    if local and any(each.address for each in recordings):
+        raise click.UsageError("--local takes files: only a server fetches recordings from addresses.")
+    targets = plan_outputs(tuple(known), output, extension=extension, overwrite=overwrite)
     asked = {
         "channel_identification": "true" if channels else None,
         "show_speaker_labels": "true" if speakers else None,
@@ -117,13 +121,17 @@ def transcribe(
         overrides = {"model": model, "quality": quality, "data_dir": data_dir}
         failures = _transcribe_here(targets, fields, export_format, overrides)
     else:
-        failures = _transcribe_there(targets, fields, export_format, url)
+        failures = _transcribe_there(known, targets, fields, export_format, url)
     if failures:
         sys.exit(1)
 
 
 def _transcribe_there(
-    targets: dict[Path, Path | None], fields: Mapping[str, str], export_format: str, url: str | None
+    known: Mapping[Path, Recording],
+    targets: dict[Path, Path | None],
+    fields: Mapping[str, str],
+    export_format: str,
+    url: str | None,
 ) -> int:
     """Transcribe at the server and return how many recordings failed."""
     from batchscribe.client import AsyncClient, ServerUnreachable
@@ -138,7 +146,7 @@ def _transcribe_there(
         async def transcribe_in_turn(path: Path, target: Path | None) -> bool:
             async with turns:
                 return await _transcribe_one(
-                    client, board, path, target, fields=fields, export_format=export_format, going_on=going_on
+                    client, board, known[path], target, fields=fields, export_format=export_format, going_on=going_on
                 )
 
         async with AsyncClient(url) as client:
@@ -162,7 +170,7 @@ def _transcribe_there(
 async def _transcribe_one(
     client: AsyncClient,
     board: Board,
-    path: Path,
+    recording: Recording,
     target: Path | None,
     *,
     fields: Mapping[str, str],
@@ -170,15 +178,19 @@ async def _transcribe_one(
     going_on: dict[Path, str],
 ) -> bool:
     """Take one recording through the server, noting it in ``going_on`` meanwhile, and say how it went."""
+    path = recording.path
     row = board.row(path.name)
     try:
-        size_bytes = path.stat().st_size  # noqa: ASYNC240 - one look at the file system, and nothing else goes on
-        job = await client.submit(
-            path,
-            language_code=None,
-            fields=fields,
-            on_progress=lambda sent_bytes: row.show_upload(sent_bytes, size_bytes),
-        )
+        if recording.address is not None:
+            job = await client.submit_address(recording.address, language_code=None, fields=fields)
+        else:
+            size_bytes = path.stat().st_size
+            job = await client.submit(
+                path,
+                language_code=None,
+                fields=fields,
+                on_progress=lambda sent_bytes: row.show_upload(sent_bytes, size_bytes),
+            )
         going_on[path] = job.job_name
         row.show_job(job)
         job = await client.wait(job.job_name, on_progress=row.show_job)

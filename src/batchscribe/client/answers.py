@@ -93,6 +93,9 @@ class Job:
     #: The share of the audio that is done, 0 to 1.
     progress: float | None = None
     media_duration_seconds: float | None = None
+    #: While the server fetches the recording from its address: how much has come, and how much there is.
+    fetched_bytes: int | None = None
+    fetch_total_bytes: int | None = None
     #: What went less than well with the recording itself, in sentences.
     warnings: tuple[str, ...] = ()
 
@@ -115,6 +118,8 @@ _WORDS = (
     "failure_code",
     "progress",
     "media_duration_seconds",
+    "fetched_bytes",
+    "fetch_total_bytes",
 )
 
 

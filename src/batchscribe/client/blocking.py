@@ -58,6 +58,16 @@ class Client:
         with outgoing(media, on_progress) as (name, file):
             return self._run(steps.submitting(name, file, language_code=language_code, fields=fields))
 
+    def submit_address(
+        self,
+        address: str,
+        *,
+        language_code: str | None = DEFAULT_LANGUAGE_CODE,
+        fields: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Submit a recording by its ``https://`` or ``s3://`` address, which the server fetches; return its new job."""
+        return self._run(steps.submitting_address(address, language_code=language_code, fields=fields))
+
     def get(self, name: str, *, wait_seconds: float | None = None) -> Job:
         """Return a job as it is now or, with ``wait_seconds`` (up to 60), once its status changes or the time is up."""
         return self._run(steps.getting(name, wait_seconds=wait_seconds))

@@ -83,6 +83,13 @@ def submitting(
     return job_from_json(checked_json(answer))
 
 
+def submitting_address(address: str, *, language_code: str | None, fields: Mapping[str, str] | None) -> Steps[Job]:
+    """Submit a recording that the server is to fetch, with the form's other fields."""
+    language = {} if language_code is None else {"language_code": language_code}
+    body = {**language, **(fields or {}), "media_url": address}
+    return job_from_json((yield from calling("POST", "/transcribe-batch-async", body=body)))
+
+
 def getting(name: str, *, wait_seconds: float | None, pause_seconds: float = 0.0) -> Steps[Job]:
     """Ask for one job."""
     params = {} if wait_seconds is None else {"wait": str(math.ceil(wait_seconds))}

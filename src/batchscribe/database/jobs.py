@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 
-from batchscribe.database import keys, remote, webhooks
+from batchscribe.database import keys, media_sources, remote, webhooks
+from batchscribe.database.job_rows import JOB_COLUMNS, job_from, row_of
 from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
+from batchscribe.database.schema import media_sources as sources
 from batchscribe.database.webhooks import Receivers
-from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Cost, Failure, JobPage, JobStatus, TranscriptionJob
-from batchscribe.domain.media import MediaFormat
-from batchscribe.domain.options import asked_options, options_from_json
-from batchscribe.domain.submission import Priority
-from batchscribe.domain.webhooks import PayloadFormat, Subscription
+from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.wire import listed_to_json
 
-_NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
-_JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
-
 # Built once: a status poll is the most frequent of all questions, and building costs more than asking.
-_FIND = select(*_JOB_COLUMNS).where(jobs.c.name == bindparam("job_name"))
+_FIND = select(*JOB_COLUMNS).where(jobs.c.name == bindparam("job_name"))
 _FIND_WITH_TEXT = (
-    select(*_JOB_COLUMNS, transcripts.c.text)
+    select(*JOB_COLUMNS, transcripts.c.text)
     .outerjoin_from(jobs, transcripts)
     .where(jobs.c.name == bindparam("job_name"))
 )
@@ -55,33 +50,14 @@ class JobEvent:
 
 def add_job(connection: Connection, job: TranscriptionJob) -> None:
     """Insert a QUEUED job and its event."""
-    connection.execute(
-        insert(jobs).values(
-            name=job.name,
-            status=job.status.value,
-            options=asked_options(job.options),
-            media_key=job.media_key,
-            media_format=job.media_format.value,
-            media_size_bytes=job.media_size_bytes,
-            media_url=job.media_url,
-            upload_seconds=job.upload_seconds,
-            created_at=job.created_at,
-            priority=job.priority.value,
-            engine=job.engine,
-            chunk_seconds=job.chunk_seconds,
-            delete_after_seconds=job.delete_after_seconds,
-            delete_media_after_seconds=job.delete_media_after_seconds,
-            owner=job.owner,
-            webhook=None if job.webhook is None else {**asdict(job.webhook), "payload": job.webhook.payload.value},
-        )
-    )
+    connection.execute(insert(jobs).values(row_of(job)))
     _add_event(connection, job, TRANSITIONS[None, job.status], job.created_at)
 
 
 def find_job(connection: Connection, job_name: str, *, with_text: bool = False) -> TranscriptionJob | None:
     """Return the job, or None. ``with_text`` reads the transcript's running text too, where there is one."""
     row = connection.execute(_FIND_WITH_TEXT if with_text else _FIND, {"job_name": job_name}).one_or_none()
-    return None if row is None else _job(row, row.text if with_text else None)
+    return None if row is None else job_from(row, row.text if with_text else None)
 
 
 def list_jobs(
@@ -93,7 +69,7 @@ def list_jobs(
     owner: str | None = None,
 ) -> JobPage:
     """Return one page, latest first. The cost does not depend on how many jobs there are or how deep the page lies."""
-    query = select(*_JOB_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.name.desc()).limit(max_results + 1)
+    query = select(*JOB_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.name.desc()).limit(max_results + 1)
     if status is not None:
         query = query.where(jobs.c.status == status.value)
     if owner is not None:
@@ -101,7 +77,7 @@ def list_jobs(
     if next_token is not None:
         created_at, name = read_token(next_token)
         query = query.where(tuple_(jobs.c.created_at, jobs.c.name) < tuple_(created_at, name))
-    found = tuple(_job(row, None) for row in connection.execute(query))
+    found = tuple(job_from(row, None) for row in connection.execute(query))
     page = found[:max_results]
     return JobPage(
         jobs=page, next_token=make_token((page[-1].created_at, page[-1].name)) if len(found) > max_results else None
@@ -129,12 +105,14 @@ def move_job(
             update(jobs)
             .where(jobs.c.name == job_name, jobs.c.status == before.value)
             .values(values)
-            .returning(*_JOB_COLUMNS)
+            .returning(*JOB_COLUMNS)
         ).one_or_none()
         if changed is not None:
-            job = _job(changed, None)
+            job = job_from(changed, None)
             if to.is_final:
                 _set_deletion(connection, job, at)
+                if job.is_fetching:
+                    media_sources.forget(connection, job_name)
             if to is JobStatus.COMPLETED and job.owner:
                 keys.note_use(connection, job.owner, job.media_duration or 0.0, at=at)
             _add_event(connection, job, TRANSITIONS[before, after], at)
@@ -169,12 +147,12 @@ def delete_jobs(connection: Connection, job_names: Sequence[str], *, at: datetim
     """Remove jobs with everything that hangs on them; return how many were there."""
     remote.discard(connection, job_names, at=at)
     # Named one by one because the durable engine's own connections may not enforce foreign keys.
-    for table in (chunks, transcripts, job_words):
+    for table in (chunks, transcripts, job_words, sources):
         connection.execute(delete(table).where(table.c.job_name.in_(job_names)))
-    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*_JOB_COLUMNS)).all()
+    deleted = connection.execute(delete(jobs).where(jobs.c.name.in_(job_names)).returning(*JOB_COLUMNS)).all()
     if not deleted:
         return 0
-    gone = [_job(row, None) for row in deleted]
+    gone = [job_from(row, None) for row in deleted]
     told = {"type": DELETED_EVENT, "data": None, "created_at": at}
     connection.execute(insert(events), [{"job_name": job.name, "owner": job.owner, **told} for job in gone])
     receivers = {owner: webhooks.find_receivers(connection, owner) for owner in {job.owner for job in gone}}
@@ -259,42 +237,3 @@ def _set_deletion(connection: Connection, job: TranscriptionJob, ended_at: datet
     times = {column: ended_at + timedelta(seconds=after) for column, after in terms.items() if after is not None}
     if times:
         connection.execute(update(jobs).where(jobs.c.name == job.name).values(times))
-
-
-def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
-    failure = None
-    if row.failure_code is not None:
-        failure = Failure(code=row.failure_code, reason=row.failure_reason)
-    return TranscriptionJob(
-        name=row.name,
-        status=JobStatus(row.status),
-        options=options_from_json(row.options),
-        media_key=row.media_key,
-        media_format=MediaFormat(row.media_format),
-        media_size_bytes=row.media_size_bytes,
-        media_url=row.media_url,
-        upload_seconds=row.upload_seconds,
-        created_at=row.created_at,
-        priority=Priority(row.priority),
-        engine=row.engine,
-        chunk_seconds=row.chunk_seconds,
-        delete_after_seconds=row.delete_after_seconds,
-        delete_media_after_seconds=row.delete_media_after_seconds,
-        started_at=row.started_at,
-        completed_at=row.completed_at,
-        media_sample_rate_hertz=row.media_sample_rate_hertz,
-        media_duration=row.media_duration,
-        done_duration=row.done_duration,
-        failure=failure,
-        text=text,
-        warnings=tuple(row.warnings or ()),
-        cost=None
-        if row.billed_seconds is None
-        else Cost(billed_seconds=row.billed_seconds, estimated_usd=row.estimated_cost_usd),
-        owner=row.owner,
-        webhook=None if row.webhook is None else _subscription(row.webhook),
-    )
-
-
-def _subscription(data: Mapping[str, Any]) -> Subscription:
-    return Subscription(url=data["url"], events=tuple(data["events"]), payload=PayloadFormat(data["payload"]))

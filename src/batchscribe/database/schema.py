@@ -16,10 +16,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.types import BigInteger
 
 from batchscribe.database.key_tables import api_key_usage, api_keys
+from batchscribe.database.media_tables import media_sources
 from batchscribe.database.metadata import event_id_type, metadata
 from batchscribe.database.utc_date_time import UtcDateTime
 from batchscribe.database.webhook_tables import (
@@ -37,6 +39,7 @@ __all__ = [
     "idempotency_keys",
     "job_words",
     "jobs",
+    "media_sources",
     "metadata",
     "remote_jobs",
     "remote_slots",
@@ -96,6 +99,10 @@ jobs = Table(
     Column("owner", String(40), nullable=False, default="", server_default=""),
     #: The job's own webhook: its address, its events, its payload.
     Column("webhook", JSON(none_as_null=True)),
+    #: Whether the recording is yet to come from an address; until then its format is a guess and its size grows.
+    Column("is_fetching", Boolean, nullable=False, default=False, server_default=false()),
+    #: How large the recording is by its host's word.
+    Column("declared_bytes", BigInteger),
     Index(None, "created_at", "name"),
     Index(None, "status", "created_at", "name"),
     Index(None, "owner", "created_at", "name"),

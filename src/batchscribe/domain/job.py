@@ -112,6 +112,10 @@ class TranscriptionJob:
     owner: str = ""
     #: The job's own webhook.
     webhook: Subscription | None = None
+    #: Whether the recording is yet to come from the address that the caller gave. Until then ``media_format`` is a
+    #: guess, ``media_size_bytes`` is what has come, and ``declared_bytes`` what is to come by the host's word.
+    is_fetching: bool = False
+    declared_bytes: int | None = None
 
     @property
     def progress(self) -> float:

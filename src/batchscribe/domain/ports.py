@@ -39,6 +39,31 @@ class Upload(Protocol):
         """Drop everything that was written. Harmless after commit, and twice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedMedia:
+    """What a client has put into the store itself."""
+
+    size_bytes: int
+    #: Its first bytes.
+    head: bytes
+
+
+class DirectUploads(Protocol):
+    """Lets clients put recordings into the media store without the api between. Names are ours, never a client's."""
+
+    def sign(self, name: str, *, seconds: float) -> str:
+        """Return the address that a recording can be PUT to for so many seconds."""
+
+    def find(self, name: str, *, head_bytes: int) -> UploadedMedia:
+        """Return a recording's size and its first bytes. Raises UploadNotFound."""
+
+    def commit(self, name: str, key: str) -> int:
+        """Make a copy durable under ``key`` and return its size in bytes."""
+
+    def drop(self, name: str) -> None:
+        """Remove a recording. Harmless when it is not there; where it fails, the recording is reclaimed later."""
+
+
 class MediaStore(Protocol):
     """Keeps recordings and working audio under keys such as ``audio/batch/2026-02-05/<job>.mp3``.
 
@@ -50,6 +75,9 @@ class MediaStore(Protocol):
 
     def begin_upload(self) -> Upload:
         """Start taking in a recording. Raises StorageFull when free space is below the reserve."""
+
+    def direct_uploads(self) -> DirectUploads | None:
+        """Return what lets clients put recordings here themselves; None where they cannot."""
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there."""

@@ -27,6 +27,9 @@ FIELDS = (
     "webhook_payload",
 )
 
+#: The fields that say where the recording is, where it does not come with the form; one of them at most.
+SOURCE_FIELDS = ("media_url", "upload_id")
+
 #: The engines that work elsewhere, on whole recordings; every other is a worker's own.
 REMOTE_ENGINES = frozenset({"aws"})
 

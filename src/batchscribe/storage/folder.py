@@ -47,6 +47,9 @@ class FolderStore:
         """Return how many bytes are free on the folder's file system."""
         return shutil.disk_usage(self._folder).free
 
+    def direct_uploads(self) -> None:
+        """Return None: no client reaches a folder."""
+
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there."""
         upload = FolderUpload(self, self._folder / _UPLOADS / uuid.uuid4().hex)

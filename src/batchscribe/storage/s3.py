@@ -22,6 +22,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store as Bucket
 
 from batchscribe.errors import ConfigurationError, MediaMissing, StoreUnavailable
+from batchscribe.storage.s3_direct import S3DirectUploads
 from batchscribe.storage.s3_upload import UPLOADS, S3Upload, remove
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class S3Store:
     def begin_upload(self) -> S3Upload:
         """Start taking in a recording. Asks nothing of the bucket yet."""
         return S3Upload(self._objects, self._answering)
+
+    def direct_uploads(self) -> S3DirectUploads:
+        """Return what lets clients put recordings here themselves."""
+        return S3DirectUploads(self._objects, self._answering)
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there. Raises StoreUnavailable."""

@@ -16,6 +16,7 @@ from batchscribe.domain.media import CONTENT_TYPES
 from batchscribe.errors import RequestRefused
 from batchscribe.exports import FORMATS
 from batchscribe.web import schemas
+from batchscribe.web.direct_uploads import add_direct_upload_routes
 from batchscribe.web.documentation import (
     IDEMPOTENCY_PARAMETER,
     JOB_NAME_PARAMETER,
@@ -83,6 +84,7 @@ _NO_JOB = "No job has this name."
 _BAD_UPLOAD = "The form has no recording, an unsupported format or an unsupported language, or cannot be read."
 _UPLOAD_PROBLEMS = {
     400: _BAD_UPLOAD,
+    404: "Nothing lies under the upload_id.",
     409: "The idempotency key was used for something else; or the server has no key to sign webhooks with.",
     413: "The recording is larger than the limit.",
     429: "So many jobs wait, of all or of this API key, that one more is not accepted; or it asks too often.",
@@ -133,6 +135,7 @@ def create_app(
     _add_download_routes(app, DownloadRoutes(service, live))
     add_speaker_routes(app, service)
     add_word_list_routes(app, service)
+    add_direct_upload_routes(app, service)
     _add_notification_route(app, NotificationRoutes(notifications))
     add_webhook_routes(app, WebhookRoutes(service))
     _add_health_routes(app, HealthRoutes(service))

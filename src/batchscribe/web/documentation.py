@@ -12,8 +12,9 @@ from starlette.staticfiles import StaticFiles
 
 from batchscribe.domain.option_fields import FILTER_METHODS
 from batchscribe.domain.options import PATTERN_TYPES
-from batchscribe.domain.submission import LONGEST_SECONDS, Priority
+from batchscribe.domain.submission import LONGEST_SECONDS, SOURCE_FIELDS, Priority
 from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadFormat
+from batchscribe.egress import LONGEST_URL
 from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
 from batchscribe.web.schemas import Problem
@@ -113,45 +114,67 @@ IDEMPOTENCY_PARAMETER: dict[str, Any] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
 }
 
+#: What a submission may say beside where the recording is.
+_FIELDS: dict[str, dict[str, Any]] = {
+    "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
+    **_OPTIONS,
+    "engine": {
+        "type": "string",
+        "enum": ["local", "aws"],
+        "description": "Which engine recognises, where the server has several.",
+    },
+    "priority": {
+        "type": "string",
+        "enum": [each.value for each in Priority],
+        "default": "normal",
+        "description": "Waiting jobs of a higher priority go first.",
+    },
+    "delete_after_seconds": _seconds("until the job is deleted with all it has"),
+    "delete_media_after_seconds": _seconds("until the recording is deleted"),
+    "webhook_url": {"type": "string", "description": "Is told of the job's end, by a signed POST."},
+    "webhook_events": {
+        "type": "string",
+        "default": ",".join(DEFAULT_EVENTS),
+        "description": f"Of which events, with commas: {', '.join(EVENT_TYPES)}.",
+    },
+    "webhook_payload": {"type": "string", "enum": [each.value for each in PayloadFormat]},
+}
+
+_FILE: dict[str, Any] = {
+    "type": "string",
+    "format": "binary",
+    "contentMediaType": "application/octet-stream",
+    "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
+}
+_MEDIA_URL: dict[str, Any] = {
+    "type": "string",
+    "maxLength": LONGEST_URL,
+    "description": "Where the recording is: the server fetches it. https://, or s3:// where the server allows it.",
+    "examples": ["https://example.com/talks/first.mp3"],
+}
+
+_UPLOAD_ID: dict[str, Any] = {
+    "type": "string",
+    "description": "What was put into the bucket: the identifier that POST /uploads has answered with.",
+}
+
 UPLOAD_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "format": "binary",
-                        "contentMediaType": "application/octet-stream",
-                        "description": "The recording: mp3, mp4, wav, flac, ogg, amr, webm or m4a.",
-                    },
-                    "language_code": {"type": "string", "default": "en-US", "examples": ["en-US", "zh-CN"]},
-                    **_OPTIONS,
-                    "engine": {
-                        "type": "string",
-                        "enum": ["local", "aws"],
-                        "description": "Which engine recognises, where the server has several.",
-                    },
-                    "priority": {
-                        "type": "string",
-                        "enum": [each.value for each in Priority],
-                        "default": "normal",
-                        "description": "Waiting jobs of a higher priority go first.",
-                    },
-                    "delete_after_seconds": _seconds("until the job is deleted with all it has"),
-                    "delete_media_after_seconds": _seconds("until the recording is deleted"),
-                    "webhook_url": {"type": "string", "description": "Is told of the job's end, by a signed POST."},
-                    "webhook_events": {
-                        "type": "string",
-                        "default": ",".join(DEFAULT_EVENTS),
-                        "description": f"Of which events, with commas: {', '.join(EVENT_TYPES)}.",
-                    },
-                    "webhook_payload": {"type": "string", "enum": [each.value for each in PayloadFormat]},
-                },
+                "properties": {"file": _FILE, "media_url": _MEDIA_URL, "upload_id": _UPLOAD_ID, **_FIELDS},
+                "oneOf": [{"required": [name]} for name in ("file", *SOURCE_FIELDS)],
             }
-        }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"media_url": _MEDIA_URL, "upload_id": _UPLOAD_ID, **_FIELDS},
+                "oneOf": [{"required": [name]} for name in SOURCE_FIELDS],
+            }
+        },
     },
 }
 

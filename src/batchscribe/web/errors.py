@@ -32,6 +32,7 @@ STATUSES: dict[str, HTTPStatus] = {
     "unsupported_language": HTTPStatus.BAD_REQUEST,
     "job_not_found": HTTPStatus.NOT_FOUND,
     "media_not_found": HTTPStatus.NOT_FOUND,
+    "upload_not_found": HTTPStatus.NOT_FOUND,
     "vocabulary_not_found": HTTPStatus.NOT_FOUND,
     "upload_too_slow": HTTPStatus.REQUEST_TIMEOUT,
     "job_not_finished": HTTPStatus.CONFLICT,

@@ -70,6 +70,8 @@ class QueuedJob(BaseModel):
     creation_time: Moment
     message: str = Field(examples=["Job status: QUEUED"])
     engine: str | None = Engine
+    fetched_bytes: int | None = Field(default=None, ge=0, description="Only while the recording is yet to be fetched.")
+    fetch_total_bytes: int | None = Field(default=None, ge=0, description="By its host's word, where it says so.")
 
 
 class RunningJob(BaseModel):

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from batchscribe.domain.job import JobStatus
 from batchscribe.web.caller import key_of
 from batchscribe.web.errors import error_answer
+from batchscribe.web.upload_form import Source
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, UploadLimits, received_recording
 from batchscribe.web.waiting import JobWatch, unless_client_leaves
 from batchscribe.wire import submitted_to_json
@@ -72,10 +73,19 @@ class SubmissionRoutes:
     async def _received_job(self, request: Request) -> TranscriptionJob:
         """Receive the recording of a request and submit it."""
         async with received_recording(request, self._service, self._limits) as recording:
+            if isinstance(recording.origin, Source):
+                is_address = recording.origin.field == "media_url"
+                return await run_in_threadpool(
+                    self._service.submit_address if is_address else self._service.submit_upload,
+                    recording.origin.value,
+                    submission=recording.submission,
+                    idempotency=recording.idempotency,
+                    key=key_of(request),
+                )
             return await run_in_threadpool(
                 self._service.submit,
                 recording.upload,
-                file_name=recording.file_name,
+                file_name=recording.origin,
                 head=recording.head,
                 submission=recording.submission,
                 idempotency=recording.idempotency,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from batchscribe.domain.media import SNIFF_BYTES
-from batchscribe.domain.submission import FIELDS
+from batchscribe.domain.submission import FIELDS, SOURCE_FIELDS
 from batchscribe.errors import InvalidRequest, UploadTooLarge
 
 if TYPE_CHECKING:
@@ -30,17 +32,28 @@ _EXTENDED_FILE_NAME = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a recording is that does not come with its form."""
+
+    #: One of ``SOURCE_FIELDS``.
+    field: str
+    #: Perhaps a secret.
+    value: str = dataclasses.field(repr=False)
+
+
 class SubmissionCheck(Protocol):
     """Refuses a submission as soon as enough of it is known."""
 
-    def __call__(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
+    def __call__(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what is asked for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest."""
 
 
 class UploadForm:
     """A multipart form with the recording in ``file`` and perhaps some of ``FIELDS``, in any order.
 
-    Other fields are ignored. A field counts as a recording only where it has a file name.
+    In the recording's place one of ``SOURCE_FIELDS`` may say where it is. Other fields are ignored. A field counts as
+    a recording only where it has a file name.
     """
 
     def __init__(self, boundary: bytes, *, max_file_bytes: int, check: SubmissionCheck) -> None:
@@ -55,6 +68,7 @@ class UploadForm:
         self._file_name: str | None = None
         self._file_bytes = 0
         self._fields: dict[str, str] = {}
+        self._sources: dict[str, str] = {}
         self._submission: Submission | None = None
         #: The recording's first bytes, at most ``SNIFF_BYTES``.
         self.head = b""
@@ -79,14 +93,19 @@ class UploadForm:
             raise InvalidRequest(f"The form cannot be read: {error}.") from error
         return recording
 
-    def finish(self) -> tuple[str, Submission]:
-        """Return the recording's file name and what is asked for. Raises InvalidRequest where something is missing."""
+    def finish(self) -> tuple[str | Source, Submission]:
+        """Return the recording's file name, or where it is, and what is asked for.
+
+        Raises InvalidRequest where something is missing, and what the check raises.
+        """
         try:
             self._parser.close()
         except MultipartError as error:
             raise InvalidRequest("The form is cut short: its last line is missing.") from error
         if self._file_name is None or self._submission is None:
-            raise InvalidRequest(NO_FILE_PROVIDED)
+            return read_source(self._sources), self._check(file_name=None, head=b"", fields=self._fields)
+        if given := [name for name, value in self._sources.items() if value.strip()]:
+            raise InvalidRequest(f"Send either file or {given[0]}, not both.")
         return self._file_name, self._submission
 
     def _begin_part(self, part: MultipartSegment) -> None:
@@ -130,9 +149,10 @@ class UploadForm:
         if self._is_file_part:
             if self._submission is None:
                 self._check_now()
-        elif self._part is not None and self._part.name in FIELDS and self._part.name not in self._fields:
+        elif self._part is not None and self._part.name in FIELDS + SOURCE_FIELDS:
+            fields = self._fields if self._part.name in FIELDS else self._sources
             try:
-                self._fields[self._part.name] = self._field.decode()
+                fields.setdefault(self._part.name, self._field.decode())
             except UnicodeDecodeError as error:
                 raise InvalidRequest(f"The form field {self._part.name} is not text in UTF-8.") from error
             if self._submission is not None:
@@ -144,6 +164,17 @@ class UploadForm:
         """Check what is known so far."""
         if self._file_name is not None:
             self._submission = self._check(file_name=self._file_name, head=self.head, fields=self._fields)
+
+
+def read_source(fields: Mapping[str, str]) -> Source:
+    """Return where the recording is. Raises InvalidRequest where no field says so, or two do."""
+    given = {name: fields[name].strip() for name in SOURCE_FIELDS if fields.get(name, "").strip()}
+    if not given:
+        raise InvalidRequest(NO_FILE_PROVIDED)
+    if len(given) > 1:
+        raise InvalidRequest(f"Send one of {' and '.join(given)}, not both.")
+    [(name, value)] = given.items()
+    return Source(field=name, value=value)
 
 
 def _file_name(part: MultipartSegment) -> str | None:

@@ -19,7 +19,8 @@ from batchscribe.domain.option_fields import check_whole
 from batchscribe.domain.submission import Idempotency
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
 from batchscribe.web.caller import key_of, owner_of
-from batchscribe.web.upload_form import UploadForm
+from batchscribe.web.submission_fields import is_json, submission_fields
+from batchscribe.web.upload_form import Source, UploadForm, read_source
 
 if TYPE_CHECKING:
     from batchscribe.domain.ports import Upload
@@ -54,7 +55,8 @@ class ReceivedRecording:
     """A recording that has arrived whole; the upload is not yet committed."""
 
     upload: Upload
-    file_name: str
+    #: The recording's file name; or where it is, and then nothing was written.
+    origin: str | Source
     #: The recording's first bytes, at most ``SNIFF_BYTES``.
     head: bytes
     submission: Submission
@@ -74,20 +76,30 @@ async def received_recording(
     ClientDisconnect when the client hangs up.
     """
     began_at = time.monotonic()
-    boundary = _boundary(request)
+    reads_json = is_json(request)
+    boundary = b"" if reads_json else _boundary(request)
     _check_length(request, limits)
     key = _owned(_idempotency_key(request), request)
     upload = await run_in_threadpool(service.begin_upload, key=key_of(request))
     try:
-        form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
         digest = None if key is None else hashlib.sha256()
-        await _receive(request, form, upload, limits, digest)
-        file_name, submission = form.finish()
+        head = b""
+        if reads_json:
+            fields = await submission_fields(request)
+            origin: str | Source = read_source(fields)
+            submission = service.check_submission(file_name=None, head=b"", fields=fields)
+        else:
+            form = UploadForm(boundary, max_file_bytes=limits.max_bytes, check=service.check_submission)
+            await _receive(request, form, upload, limits, digest)
+            origin, submission = form.finish()
+            head = form.head
         check_whole(submission.options)
+        if digest is not None and isinstance(origin, Source):
+            digest.update(f"{origin.field} {origin.value}".encode())
         yield ReceivedRecording(
             upload=upload,
-            file_name=file_name,
-            head=form.head,
+            origin=origin,
+            head=head,
             submission=submission,
             idempotency=None if key is None or digest is None else _idempotency(key, digest, submission),
             upload_seconds=time.monotonic() - began_at,

@@ -18,15 +18,21 @@ CHUNKS_QUEUE = "chunks"
 #: Recordings on their way to a remote engine; only workers that have one look at it.
 REMOTE_QUEUE = "remote"
 
+#: Recordings that are to be fetched: a queue of their own, so that slow hosts hold up nobody's transcription.
+FETCHES_QUEUE = "fetches"
+
 #: Names of the workflows, explicit because stored work refers to them.
 TRANSCRIBE_WORKFLOW = "transcribe"
 RECOGNISE_WORKFLOW = "recognise"
 HAND_OVER_WORKFLOW = "hand_over"
+FETCH_WORKFLOW = "fetch"
 
 
 #: Shortest interval between looks at the chunks' queue: a look costs about two milliseconds of a processor, a worker
 #: holds several chunks, and only the first of a long recording is ever waited for.
 _CHUNKS_POLLING_SECONDS = 0.2
+#: The same of the fetches' queue: a fetch takes longer than this.
+_FETCHES_POLLING_SECONDS = 0.25
 #: So many places within each rank.
 _PLACES = 1_000_000
 
@@ -38,6 +44,7 @@ class Concurrency:
     recordings: int
     chunks: int
     hand_overs: int = 8
+    fetches: int = 16
     #: How many chunks all workers together may run at once; None means as many as they like.
     chunks_of_all: int | None = None
 
@@ -66,6 +73,11 @@ class Dispatcher:
             global_concurrency=concurrency.chunks_of_all,
             polling_interval_sec=max(polling_seconds, _CHUNKS_POLLING_SECONDS),
         )
+        self._client.register_queue(
+            FETCHES_QUEUE,
+            worker_concurrency=concurrency.fetches,
+            polling_interval_sec=max(polling_seconds, _FETCHES_POLLING_SECONDS),
+        )
         if has_remote_engine:
             self._client.register_queue(
                 REMOTE_QUEUE, worker_concurrency=concurrency.hand_overs, polling_interval_sec=polling_seconds
@@ -76,6 +88,20 @@ class Dispatcher:
         place = chunk_priority(priority_rank, size_bytes >> 20)
         options = _options(RECORDINGS_QUEUE, TRANSCRIBE_WORKFLOW, job_name, priority=place)
         self._client.enqueue_in_transaction(connection, options, job_name)
+
+    def enqueue_fetch(
+        self, connection: Connection, job_name: str, *, priority_rank: int, attempt: int = 0, delay_seconds: float = 0.0
+    ) -> None:
+        """Have a recording fetched, after a delay; each attempt once. Many attempts go behind few."""
+        options = _options(
+            FETCHES_QUEUE,
+            FETCH_WORKFLOW,
+            f"{job_name}:fetch:{attempt}",
+            priority=chunk_priority(priority_rank, attempt),
+        )
+        if delay_seconds:
+            options["delay_seconds"] = delay_seconds
+        self._client.enqueue_in_transaction(connection, options, job_name, attempt)
 
     def enqueue_hand_over(self, connection: Connection, job_name: str, *, priority_rank: int, size_bytes: int) -> None:
         """Have a recording given to a remote engine; otherwise as :meth:`enqueue_recording`."""

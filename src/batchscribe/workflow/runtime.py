@@ -18,6 +18,7 @@ from batchscribe.domain.job import Failure
 from batchscribe.errors import EngineClosed, EngineUnavailable, RecordingFailed, StorageFull, StoreUnavailable
 from batchscribe.workflow import dispatch
 from batchscribe.workflow.dispatch import Concurrency
+from batchscribe.workflow.fetch import Fetch
 from batchscribe.workflow.pipeline import Pipeline
 from batchscribe.workflow.remote_handover import HandOver
 
@@ -66,12 +67,14 @@ def launch(
     polling_seconds: float,
     traces_url: str = "",
     hand_over: HandOver | None = None,
+    fetch: Fetch | None = None,
 ) -> None:
     """Begin to run workflows in threads of this process, those that a dead process of this id left behind first.
 
     ``polling_seconds`` is how often the recordings' queue is looked at: half of it is the mean wait of a job on an idle
     server. ``traces_url`` is where a span of each piece of work is sent (OTLP over HTTP); empty for nowhere.
-    Without ``hand_over`` jobs of a remote engine are left to other workers.
+    Without ``hand_over`` jobs of a remote engine are left to other workers, without ``fetch`` those whose recording is
+    yet to come.
     """
     dispatch.quieten_log()
     DBOS(
@@ -104,6 +107,13 @@ def launch(
             _until_done(hand_over, job_name, lambda: hand_over.hand_over(job_name))
 
         queues.append(dispatch.REMOTE_QUEUE)
+    if fetch is not None:
+
+        @DBOS.workflow(name=dispatch.FETCH_WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
+        def fetch_recording(job_name: str, attempt: int) -> None:
+            _until_done(fetch, job_name, lambda: fetch.fetch(job_name, attempt))
+
+        queues.append(dispatch.FETCHES_QUEUE)
     # Before the launch: the durable engine looks for queues then, and again only a second later.
     pipeline.dispatcher.set_queues(
         concurrency, polling_seconds=polling_seconds, has_remote_engine=hand_over is not None

@@ -15,15 +15,75 @@ A class's ``code`` is stable: clients, logs and the database carry it. ``str(err
 
 from __future__ import annotations
 
-from typing import ClassVar
+from batchscribe.errors.recordings import (
+    Cancelled,
+    DecoderCrashed,
+    DecoderLimit,
+    EngineAccessDenied,
+    EngineCrashed,
+    EngineFailed,
+    EngineJobMissing,
+    EngineRefused,
+    MediaDamaged,
+    MediaEmpty,
+    MediaMissing,
+    MediaNotRecognised,
+    MediaRefused,
+    MediaTooLong,
+    MediaUnreachable,
+    NoAudioTrack,
+    RecordingFailed,
+)
+from batchscribe.errors.root import BatchScribeError
 
-
-class BatchScribeError(Exception):
-    """Something went wrong that BatchScribe foresaw."""
-
-    code: ClassVar[str] = "error"
-    #: True where the same work may succeed when it is tried again.
-    retryable: ClassVar[bool] = False
+__all__ = [
+    "AddressNotAllowed",
+    "BatchScribeError",
+    "Cancelled",
+    "ConfigurationError",
+    "DecoderCrashed",
+    "DecoderLimit",
+    "EngineAccessDenied",
+    "EngineClosed",
+    "EngineCrashed",
+    "EngineFailed",
+    "EngineJobMissing",
+    "EngineRefused",
+    "EngineUnavailable",
+    "IdempotencyConflict",
+    "InvalidRequest",
+    "JobAlreadyEnded",
+    "JobNotFinished",
+    "JobNotFound",
+    "KeyUnknown",
+    "MediaDamaged",
+    "MediaEmpty",
+    "MediaMissing",
+    "MediaNotFound",
+    "MediaNotRecognised",
+    "MediaRefused",
+    "MediaTooLong",
+    "MediaUnreachable",
+    "ModelUnavailable",
+    "NoAudioTrack",
+    "QueueFull",
+    "QuotaUsedUp",
+    "ReceiverUnreachable",
+    "RecordingFailed",
+    "RequestRefused",
+    "SandboxUnavailable",
+    "ServiceUnavailable",
+    "StorageFull",
+    "StoreUnavailable",
+    "UnsupportedLanguage",
+    "UnsupportedMediaFormat",
+    "UploadNotFound",
+    "UploadTooLarge",
+    "UploadTooSlow",
+    "VocabularyNotFound",
+    "WebhookNotFound",
+    "WebhooksNotSetUp",
+]
 
 
 class RequestRefused(BatchScribeError):
@@ -60,6 +120,12 @@ class UploadTooSlow(RequestRefused):
     """An upload that stalled for longer than the limit."""
 
     code = "upload_too_slow"
+
+
+class UploadNotFound(RequestRefused):
+    """Nothing has been uploaded under this identifier, or it is another's."""
+
+    code = "upload_not_found"
 
 
 class JobNotFound(RequestRefused):
@@ -148,97 +214,6 @@ class StoreUnavailable(ServiceUnavailable):
     """The media store does not take or give bytes at present; work that needs it waits, whatever job it is for."""
 
 
-class RecordingFailed(BatchScribeError):
-    """A recording that cannot be transcribed."""
-
-    code = "recording_failed"
-
-
-class MediaEmpty(RecordingFailed):
-    """The recording has no bytes, or no sound in it."""
-
-    code = "media_empty"
-
-
-class MediaNotRecognised(RecordingFailed):
-    """The bytes are none of the supported formats, or use a codec that is not allowed."""
-
-    code = "media_not_recognised"
-
-
-class MediaDamaged(RecordingFailed):
-    """The recording is of a supported format but cannot be decoded."""
-
-    code = "media_damaged"
-
-
-class NoAudioTrack(RecordingFailed):
-    """The recording has no audio track."""
-
-    code = "no_audio_track"
-
-
-class MediaTooLong(RecordingFailed):
-    """The recording is longer than the limit, by its header or by its decoded samples."""
-
-    code = "media_too_long"
-
-
-class DecoderLimit(RecordingFailed):
-    """Decoding used more memory or time than it may."""
-
-    code = "decoder_limit"
-
-
-class DecoderCrashed(RecordingFailed):
-    """The decoder process died while it read the recording."""
-
-    code = "decoder_crashed"
-
-
-class MediaMissing(RecordingFailed):
-    """The recording is no longer in the media store."""
-
-    code = "media_missing"
-
-
-class EngineCrashed(RecordingFailed):
-    """The engine process died each time it was given this recording."""
-
-    code = "engine_crashed"
-    retryable = True
-
-
-class EngineRefused(RecordingFailed):
-    """The remote engine does not take the job; the sentence is its own."""
-
-    code = "engine_refused"
-
-
-class EngineFailed(RecordingFailed):
-    """The remote engine began the job and gave it up; the sentence is its own."""
-
-    code = "engine_failed"
-
-
-class EngineJobMissing(RecordingFailed):
-    """The remote engine no longer has the job."""
-
-    code = "engine_job_missing"
-
-
-class EngineAccessDenied(RecordingFailed):
-    """The remote engine refuses the server's credentials or permissions, and has for longer than is waited for."""
-
-    code = "engine_access_denied"
-
-
-class Cancelled(RecordingFailed):
-    """The job was cancelled by request."""
-
-    code = "cancelled"
-
-
 class EngineUnavailable(BatchScribeError):
     """The remote engine does not answer, asks us to wait, or refuses our credentials; no job's fault."""
 
@@ -258,6 +233,8 @@ class ReceiverUnreachable(BatchScribeError):
 
     code = "receiver_unreachable"
     retryable = True
+    #: Whether it has taken a connection at all.
+    was_reached: bool = True
 
 
 class EngineClosed(BatchScribeError):

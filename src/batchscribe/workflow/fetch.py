@@ -1,0 +1,295 @@
+"""The first step of a job whose recording lies elsewhere: it is fetched into the media store, and the job goes its way.
+
+A try that fails is followed by another, later and by any worker; nobody's place is held meanwhile. The way is the same
+as an upload's: the recording is on disk before the row says so, and the row's change and what follows are one
+transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine as Database
+
+from batchscribe.database import jobs, media_sources
+from batchscribe.database.media_sources import MediaSource
+from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, media_key
+from batchscribe.domain.media import SNIFF_BYTES, MediaFormat, checked_format, sniff
+from batchscribe.domain.media_sources import best_name, is_bucket_address, name_in_address, read_bucket_address
+from batchscribe.domain.ports import MediaStore, Upload
+from batchscribe.egress import Egress
+from batchscribe.errors import (
+    AddressNotAllowed,
+    Cancelled,
+    MediaMissing,
+    MediaNotRecognised,
+    MediaRefused,
+    MediaUnreachable,
+    UnsupportedMediaFormat,
+    UploadTooLarge,
+)
+from batchscribe.sealing import Seal
+from batchscribe.storage.buckets import MediaBuckets
+from batchscribe.workflow.dispatch import Dispatcher
+from batchscribe.workflow.download import Download
+from batchscribe.workflow.in_flight import InFlight
+
+logger = logging.getLogger(__name__)
+
+#: What no other try would better.
+FINAL_ERRORS = (AddressNotAllowed, MediaMissing, MediaNotRecognised, MediaRefused, UploadTooLarge)
+#: Bytes that are gathered before they are written.
+SLICE_BYTES = 1 << 20
+#: How often a fetch is looked at: whether it is still wanted, and fast enough; and how often its progress is stored.
+LOOK_SECONDS = 0.5
+NOTE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchLimits:
+    """What a fetch may take."""
+
+    max_bytes: int
+    #: One try.
+    seconds: float = 2 * 3600.0
+    #: Least bytes a second, over each window of so many seconds.
+    least_bytes_a_second: float = 4096.0
+    window_seconds: float = 30.0
+    #: How long a host that answers, but not with the recording, is asked again; and one that takes no connection.
+    patience: timedelta = timedelta(minutes=30)
+    patience_unreached: timedelta = timedelta(seconds=75)
+    #: The first pause between tries, which double, and the longest.
+    first_pause_seconds: float = 2.0
+    longest_pause_seconds: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Fetches recordings."""
+
+    database: Database
+    store: MediaStore
+    dispatcher: Dispatcher
+    in_flight: InFlight
+    egress: Egress
+    buckets: MediaBuckets
+    seal: Seal
+    limits: FetchLimits
+
+    def fetch(self, job_name: str, attempt: int) -> None:
+        """Fetch a job's recording and send the job on its way, or have it tried again later, or end the job FAILED."""
+        with self.in_flight.hold(job_name):
+            with self.database.begin() as connection:
+                source = media_sources.begin(connection, job_name, attempt, at=datetime.now(UTC))
+                job = jobs.find_job(connection, job_name)
+            if source is None or job is None:
+                return
+            try:
+                self._fetch(job, self.seal.open(source.sealed_address))
+            except Cancelled:
+                return
+            except MediaUnreachable as error:
+                self._try_later(job, source, attempt, error)
+            except FINAL_ERRORS as error:
+                self.fail(job_name, Failure(code=error.code, reason=str(error)))
+
+    def fail(self, job_name: str, failure: Failure) -> None:
+        """End a job FAILED, unless it has ended already."""
+        with self.database.begin() as connection:
+            failed = jobs.move_job(connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=failure)
+        if failed:
+            logger.info("job failed", extra={"job_name": job_name, "code": failure.code})
+
+    def _fetch(self, job: TranscriptionJob, address: str) -> None:
+        began_at = time.monotonic()
+        intake = _Intake(upload=self.store.begin_upload())
+        try:
+            if is_bucket_address(address):
+                name = self._from_bucket(job, address, intake)
+            else:
+                name = self._from_host(job, address, intake)
+            intake.flush()
+            media_format = _format(name, intake)
+            self._keep(job, intake, media_format, seconds=time.monotonic() - began_at)
+        finally:
+            intake.upload.abort()
+
+    def _from_host(self, job: TranscriptionJob, address: str, intake: _Intake) -> str:
+        """Take in what a host gives; return what it is called."""
+        download = Download(address=address, max_bytes=self.limits.max_bytes, write=intake.write)
+        try:
+            asyncio.run(self._watched(job, download))
+        finally:
+            if download.was_reached:
+                with self.database.begin() as connection:
+                    media_sources.note_reached(connection, job.name)
+        if sniff(intake.head) is None and download.content_type in {"text/html", "application/xhtml+xml"}:
+            raise MediaNotRecognised("The address leads to a web page, not to a recording.")
+        return best_name(*download.names)
+
+    async def _watched(self, job: TranscriptionJob, download: Download) -> None:
+        """Run a download while it is wanted, and fast enough. Raises Cancelled, MediaUnreachable and its own."""
+        watch = _Watch(self.limits)
+        running = asyncio.create_task(download.run(self.egress))
+        try:
+            while not (await asyncio.wait({running}, timeout=LOOK_SECONDS))[0]:
+                self._check_wanted(job)
+                watch.check(download.received_bytes)
+                if watch.is_to_be_noted():
+                    self._note_progress(job, download.received_bytes, download.declared_bytes)
+            running.result()
+        except MediaUnreachable as error:
+            error.was_reached = download.was_reached
+            raise
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _from_bucket(self, job: TranscriptionJob, address: str, intake: _Intake) -> str:
+        """Take in what a bucket has; return what it is called."""
+        source = read_bucket_address(address)
+        watch = _Watch(self.limits)
+        with self._opened(source.bucket, source.key) as (size_bytes, pieces):
+            if size_bytes > self.limits.max_bytes:
+                raise UploadTooLarge(f"The recording is larger than the limit of {self.limits.max_bytes} bytes.")
+            for piece in pieces:
+                intake.write(piece)
+                self._check_wanted(job)
+                if watch.is_to_be_noted():
+                    self._note_progress(job, intake.received_bytes, size_bytes)
+        return name_in_address(address)
+
+    @contextmanager
+    def _opened(self, bucket: str, key: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Open an object of a bucket: our own store's, or another that may be read. Yields its size and its bytes."""
+        if bucket != self.store.bucket:
+            yield self.buckets.open(bucket, key)
+            return
+        with self.store.open(key) as media:
+            yield self.store.size(key), iter(lambda: media.read(SLICE_BYTES), b"")
+
+    def _check_wanted(self, job: TranscriptionJob) -> None:
+        if self.in_flight.is_ended(job.name):
+            raise Cancelled("Cancelled by request.")
+
+    def _note_progress(self, job: TranscriptionJob, received_bytes: int, declared_bytes: int | None) -> None:
+        with self.database.begin() as connection:
+            media_sources.note_progress(connection, job.name, received_bytes, declared_bytes)
+
+    def _keep(self, job: TranscriptionJob, intake: _Intake, media_format: MediaFormat, *, seconds: float) -> None:
+        """Store the recording, then say so and send the job on; where nobody waits any more, remove it again."""
+        key = media_key(job.name, media_format.value, job.created_at)
+        with self.database.begin() as connection:
+            url = f"s3://{self.store.bucket}/{key}"
+            is_wanted = media_sources.settle(
+                connection, job.name, media_format=media_format, media_key=key, media_url=url
+            )
+        if not is_wanted:
+            return
+        size_bytes = intake.upload.commit(key)
+        with self.database.begin() as connection:
+            is_wanted = media_sources.end(connection, job.name, size_bytes=size_bytes, seconds=seconds)
+            if is_wanted:
+                self._send_on(job)(connection, job.name, priority_rank=job.priority.rank, size_bytes=size_bytes)
+            now = jobs.find_job(connection, job.name)
+        # Another worker may have stored it meanwhile: then it is needed.
+        if not is_wanted and (now is None or now.is_fetching):
+            self.store.delete(key)
+
+    def _send_on(self, job: TranscriptionJob) -> Callable[..., None]:
+        return self.dispatcher.enqueue_recording if job.engine is None else self.dispatcher.enqueue_hand_over
+
+    def _try_later(self, job: TranscriptionJob, source: MediaSource, attempt: int, error: MediaUnreachable) -> None:
+        """Have it tried again after a pause that grows, or give it up."""
+        limits = self.limits
+        pause_seconds = min(limits.first_pause_seconds * 2 ** min(attempt, 20), limits.longest_pause_seconds)
+        pause_seconds = max(pause_seconds * random.uniform(0.8, 1.2), error.retry_after_seconds)  # noqa: S311
+        was_reached = source.was_reached or error.was_reached
+        patience = limits.patience if was_reached else limits.patience_unreached
+        now = datetime.now(UTC)
+        if now + timedelta(seconds=pause_seconds) > source.first_tried_at + patience:
+            tries = f"{attempt + 1} tries" if attempt else "one try"
+            self.fail(job.name, Failure(code=error.code, reason=f"{error} Given up after {tries}."))
+            return
+        logger.info(
+            "a recording could not be fetched; trying again",
+            extra={"job_name": job.name, "attempt": attempt + 1, "seconds": round(pause_seconds, 1)},
+        )
+        with self.database.begin() as connection:
+            if media_sources.end_attempt(connection, job.name, attempt):
+                self.dispatcher.enqueue_fetch(
+                    connection,
+                    job.name,
+                    priority_rank=job.priority.rank,
+                    attempt=attempt + 1,
+                    delay_seconds=pause_seconds,
+                )
+
+
+@dataclass(kw_only=True)
+class _Intake:
+    """Gathers bytes on their way into the store, and keeps the first ones."""
+
+    upload: Upload
+    head: bytes = b""
+    received_bytes: int = 0
+    _gathered: bytearray | None = None
+
+    def write(self, piece: bytes) -> None:
+        self.received_bytes += len(piece)
+        if len(self.head) < SNIFF_BYTES:
+            self.head += piece[: SNIFF_BYTES - len(self.head)]
+        self._gathered = self._gathered or bytearray()
+        self._gathered += piece
+        if len(self._gathered) >= SLICE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._gathered:
+            self.upload.write(bytes(self._gathered))
+            self._gathered = None
+
+
+class _Watch:
+    """Looks after one try's time and speed."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._began_at = self._window_at = self._noted_at = time.monotonic()
+        self._window_bytes = 0
+
+    def check(self, received_bytes: int) -> None:
+        """Raise MediaUnreachable where it takes too long."""
+        now, limits = time.monotonic(), self._limits
+        if now - self._began_at > limits.seconds:
+            raise MediaUnreachable(f"The recording did not arrive within {limits.seconds:g} seconds.")
+        if now - self._window_at < limits.window_seconds:
+            return
+        if received_bytes - self._window_bytes < limits.least_bytes_a_second * limits.window_seconds:
+            raise MediaUnreachable(f"The host sends less than {limits.least_bytes_a_second:g} bytes a second.")
+        self._window_at, self._window_bytes = now, received_bytes
+
+    def is_to_be_noted(self) -> bool:
+        """Whether it is time to store the progress."""
+        is_due = time.monotonic() - self._noted_at >= NOTE_SECONDS
+        if is_due:
+            self._noted_at = time.monotonic()
+        return is_due
+
+
+def _format(name: str, intake: _Intake) -> MediaFormat:
+    """Return a recording's format as an upload's. Raises MediaNotRecognised."""
+    try:
+        return checked_format(name, intake.head)
+    except UnsupportedMediaFormat as error:
+        supported = ", ".join(each.value for each in MediaFormat)
+        raise MediaNotRecognised(
+            f"What the address leads to is no recording of a supported format: {supported}"
+        ) from error
