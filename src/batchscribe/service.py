@@ -10,6 +10,7 @@ from typing import BinaryIO
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from batchscribe.admission import Admission
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs, transcripts, word_lists
 from batchscribe.database.connection import reading, writing
@@ -29,13 +30,10 @@ from batchscribe.domain.media import checked_format
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.submission import (
-    REMOTE_ENGINES,
     Idempotency,
     Submission,
     Terms,
-    check_possible,
     choose_engine,
-    read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.egress import EgressRules
@@ -45,7 +43,6 @@ from batchscribe.errors import (
     JobNotFound,
     MediaMissing,
     MediaNotFound,
-    QueueFull,
     QuotaUsedUp,
     ServiceUnavailable,
     StoreUnavailable,
@@ -53,6 +50,7 @@ from batchscribe.errors import (
 from batchscribe.key_ring import KeyRing, check_quotas
 from batchscribe.live import LiveReader
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.resumable import ResumableUploads
 from batchscribe.storage import store_errors_are_said
 from batchscribe.vocabularies import Vocabularies
 from batchscribe.webhook_service import WebhookService
@@ -99,26 +97,23 @@ class TranscriptionService:
             readiness_checks=readiness_checks or {},
             free_bytes=free_bytes,
         )
+        self._admission = Admission(
+            engines=engines,
+            webhooks=self.webhooks,
+            vocabularies=self.vocabularies,
+            ring=self.ring,
+            monitor=self.monitor,
+        )
+        #: For recordings that arrive in several requests.
+        self.resumable = ResumableUploads(database, store, self._admission, self.submit)
 
     def check_submission(self, *, file_name: str, head: bytes, fields: Mapping[str, str]) -> Submission:
-        """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
-
-        For its webhook also AddressNotAllowed, WebhooksNotSetUp. ``head`` is the recording's first bytes
-        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields.
-        """
-        checked_format(file_name, head)
-        submission = read_submission(fields)
-        check_possible(submission, self._engines)
-        if submission.webhook is not None:
-            self.webhooks.check(submission.webhook)
-        return submission
+        """Return what a submission asks for. Raises as :meth:`~batchscribe.admission.Admission.check_submission`."""
+        return self._admission.check_submission(file_name=file_name, head=head, fields=fields)
 
     def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
-        if key is not None:
-            self.ring.check_quotas(key)
-        if self.monitor.is_queue_full():
-            raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
+        self._admission.check_admission(key)
         with store_errors_are_said():
             return self._store.begin_upload()
 
@@ -148,9 +143,7 @@ class TranscriptionService:
             return earlier
         engine = choose_engine(submission, self._engines)
         owner = "" if key is None else key.id
-        # A remote engine keeps lists of its own, under names that only it can check.
-        is_remote = engine in REMOTE_ENGINES
-        named_lists = () if is_remote else self.vocabularies.named_by(submission.options, owner=owner)
+        named_lists = self._admission.named_lists(submission, owner=owner)
         now = datetime.now(UTC)
         name = new_job_name()
         media = media_key(name, media_format.value, now)
