@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from batchscribe.admission import Admission
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import jobs, word_lists
 from batchscribe.database.connection import reading
@@ -19,11 +20,10 @@ from batchscribe.domain.keys import ApiKey
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import Capabilities
 from batchscribe.domain.ports import MediaStore
-from batchscribe.domain.submission import REMOTE_ENGINES, Idempotency, Submission, Terms, choose_engine
+from batchscribe.domain.submission import Idempotency, Submission, Terms, choose_engine
 from batchscribe.errors import RequestRefused, ServiceUnavailable, StoreUnavailable
 from batchscribe.key_ring import check_quotas
 from batchscribe.storage import store_errors_are_said
-from batchscribe.vocabularies import Vocabularies
 from batchscribe.workflow.dispatch import Dispatcher
 
 
@@ -54,7 +54,7 @@ class Acceptance:
         dispatcher: Dispatcher,
         engines: Mapping[str, Capabilities],
         terms: Terms,
-        vocabularies: Vocabularies,
+        admission: Admission,
     ) -> None:
         """Use these parts. Of ``engines``, by name, the first is the default."""
         self._database = database
@@ -62,7 +62,7 @@ class Acceptance:
         self._dispatcher = dispatcher
         self._engines = engines
         self._terms = terms
-        self._vocabularies = vocabularies
+        self._admission = admission
 
     def accept(
         self,
@@ -82,9 +82,7 @@ class Acceptance:
             return earlier
         engine = choose_engine(submission, self._engines)
         owner = "" if key is None else key.id
-        # A remote engine keeps lists of its own, under names that only it can check.
-        is_remote = engine in REMOTE_ENGINES
-        named_lists = () if is_remote else self._vocabularies.named_by(submission.options, owner=owner)
+        named_lists = self._admission.named_lists(submission, owner=owner)
         now = datetime.now(UTC)
         name = new_job_name()
         media = media_key(name, incoming.media_format.value, now)

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from batchscribe.domain.option_fields import check_options
 from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.origins import ANY_ORIGIN, read_origins
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import ConfigurationError, ServiceUnavailable
 from batchscribe.logs import configure_logs
@@ -99,6 +100,7 @@ def run_api(settings: Settings) -> None:
         reads_may_wait=settings.is_scale_out,
         notifications=build_notifications(settings, database),
         access=Access.at(settings.host, is_open=settings.open),
+        cors_origins=read_origins(settings.cors_origins),
     )
     _warn_of_openness(settings, service)
     # A database that is gone in this moment only delays the counting.
@@ -109,7 +111,9 @@ def run_api(settings: Settings) -> None:
 
 
 def _warn_of_openness(settings: Settings, service: TranscriptionService) -> None:
-    """Say where whoever reaches the port is served, or nobody is."""
+    """Say where whoever reaches the port is served, or nobody is, and where every page is."""
+    if settings.cors_origins == ANY_ORIGIN:
+        logger.warning("BATCHSCRIBE_CORS_ORIGINS is *: every page that a browser shows may use this server")
     if settings.open:
         logger.warning("BATCHSCRIBE_OPEN: whoever reaches port %s may do everything, without a key", settings.port)
         return

@@ -51,7 +51,7 @@ class Monitor:
         """Use these parts. ``free_bytes`` tells the room that the store has, where there is an end to it."""
         self._database = database
         self._store = store
-        self._max_queued_jobs = max_queued_jobs
+        self.max_queued_jobs = max_queued_jobs
         self._readiness_checks = readiness_checks
         self._free_bytes = free_bytes
         #: Until when the last answer is good, by the steady clock, and the answer.
@@ -63,14 +63,14 @@ class Monitor:
         now = time.monotonic()
         if now >= good_until:
             with reading(self._database) as connection:
-                is_full = jobs.count_queued(connection, self._max_queued_jobs) >= self._max_queued_jobs
+                is_full = jobs.count_queued(connection, self.max_queued_jobs) >= self.max_queued_jobs
             self._queue_answer = (now + (FULL_QUEUE_LOOK_SECONDS if is_full else QUEUE_LOOK_SECONDS), is_full)
         return is_full
 
     def load(self) -> Load:
         """Return how much there is to do at present."""
         with reading(self._database) as connection:
-            return metrics.read_load(connection, most_queued=self._max_queued_jobs, at=datetime.now(UTC))
+            return metrics.read_load(connection, most_queued=self.max_queued_jobs, at=datetime.now(UTC))
 
     def free_bytes(self) -> int | None:
         """Return the room that the store has; None where that is not known. Raises OSError."""

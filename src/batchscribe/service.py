@@ -10,6 +10,7 @@ from typing import BinaryIO
 from sqlalchemy import Engine as Database
 
 from batchscribe.acceptance import Acceptance, Incoming
+from batchscribe.admission import Admission
 from batchscribe.database import jobs, transcripts
 from batchscribe.database.connection import reading, writing
 from batchscribe.direct_uploads import DirectUpload, DirectUploadService
@@ -29,8 +30,6 @@ from batchscribe.domain.submission import (
     Idempotency,
     Submission,
     Terms,
-    check_possible,
-    read_submission,
 )
 from batchscribe.domain.transcript import Transcript, check_labels
 from batchscribe.egress import EgressRules
@@ -40,7 +39,6 @@ from batchscribe.errors import (
     JobNotFound,
     MediaMissing,
     MediaNotFound,
-    QueueFull,
     ServiceUnavailable,
     StoreUnavailable,
 )
@@ -48,6 +46,7 @@ from batchscribe.key_ring import KeyRing
 from batchscribe.live import LiveReader
 from batchscribe.media_addresses import MediaAddresses
 from batchscribe.monitor import Monitor, Readiness
+from batchscribe.resumable import ResumableUploads
 from batchscribe.storage import store_errors_are_said
 from batchscribe.storage.buckets import MediaBuckets
 from batchscribe.vocabularies import Vocabularies
@@ -92,15 +91,6 @@ class TranscriptionService:
         self.live = LiveReader(database)
         #: The lists of words that submissions may name.
         self.vocabularies = Vocabularies(database)
-        #: Makes jobs of recordings, also of those that lie in the store already.
-        self.acceptance = Acceptance(
-            database=database,
-            store=store,
-            dispatcher=dispatcher,
-            engines=engines,
-            terms=self._terms,
-            vocabularies=self.vocabularies,
-        )
         #: What is asked of the whole rather than of a job.
         self.monitor = Monitor(
             database=database,
@@ -109,25 +99,32 @@ class TranscriptionService:
             readiness_checks=readiness_checks or {},
             free_bytes=free_bytes,
         )
+        self._admission = Admission(
+            engines=engines,
+            webhooks=self.webhooks,
+            vocabularies=self.vocabularies,
+            ring=self.ring,
+            monitor=self.monitor,
+        )
+        #: Makes jobs of recordings, also of those that lie in the store already.
+        self.acceptance = Acceptance(
+            database=database,
+            store=store,
+            dispatcher=dispatcher,
+            engines=engines,
+            terms=self._terms,
+            admission=self._admission,
+        )
+        #: For recordings that arrive in several requests.
+        self.resumable = ResumableUploads(database, store, self._admission, self.submit)
 
     def check_submission(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
-        """Return what a submission asks for. Raises UnsupportedMediaFormat, UnsupportedLanguage or InvalidRequest.
-
-        For its webhook also AddressNotAllowed, WebhooksNotSetUp. ``head`` is the recording's first bytes
-        (:data:`~batchscribe.domain.media.SNIFF_BYTES` are enough), ``fields`` the form's other fields. A recording that
-        does not come with the form has no name.
-        """
-        if file_name is not None:
-            checked_format(file_name, head)
-        submission = read_submission(fields)
-        check_possible(submission, self._engines)
-        if submission.webhook is not None:
-            self.webhooks.check(submission.webhook)
-        return submission
+        """Return what a submission asks for. Raises as :meth:`~batchscribe.admission.Admission.check_submission`."""
+        return self._admission.check_submission(file_name=file_name, head=head, fields=fields)
 
     def begin_upload(self, *, key: ApiKey | None = None) -> Upload:
         """Start taking in a recording. Raises StorageFull, QueueFull, QuotaUsedUp, ServiceUnavailable."""
-        self._check_room(key)
+        self._admission.check_admission(key)
         with store_errors_are_said():
             return self._store.begin_upload()
 
@@ -136,15 +133,8 @@ class TranscriptionService:
 
         InvalidRequest where the store takes none, UploadTooLarge where the recording is known to be.
         """
-        self._check_room(key)
+        self._admission.check_admission(key)
         return self._direct_uploads.begin(owner=owner, size_bytes=size_bytes)
-
-    def _check_room(self, key: ApiKey | None) -> None:
-        """Raise QueueFull or QuotaUsedUp where another job would be refused."""
-        if key is not None:
-            self.ring.check_quotas(key)
-        if self.monitor.is_queue_full():
-            raise QueueFull(f"{self._terms.max_queued_jobs} jobs wait already. Try again later.")
 
     def reclaim_uploads(self) -> None:
         """Remove what uploads left behind that were cut off by a crash."""

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from batchscribe.domain.origins import read_origins
 from batchscribe.errors import ConfigurationError
 
 PREFIX = "BATCHSCRIBE_"
@@ -113,6 +114,9 @@ class Settings(BaseSettings):
     egress_allow: str = Field(
         default="", description="Private networks that webhooks and media addresses may lead to, with commas."
     )
+    cors_origins: str = Field(
+        default="", description="Origins whose pages may use the server from a browser, with commas; * means any."
+    )
     egress_ports: str = Field(default="443", description="Ports of public hosts that may be connected to, with commas.")
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
@@ -140,6 +144,11 @@ class Settings(BaseSettings):
         for each in filter(None, (part.strip() for part in value.split(","))):
             ip_network(each)
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        return ",".join(read_origins(value))
 
     @field_validator("egress_ports")
     @classmethod

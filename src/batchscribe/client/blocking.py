@@ -19,6 +19,7 @@ from batchscribe.client.connection import (
     request_settings,
     unreachable_is_said,
 )
+from batchscribe.client.resuming import submitting
 from batchscribe.client.steps import Ask, Page, Steps, T
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE
@@ -48,15 +49,32 @@ class Client:
         language_code: str | None = DEFAULT_LANGUAGE_CODE,
         fields: Mapping[str, str] | None = None,
         on_progress: Callable[[int], None] | None = None,
+        resumable: bool | None = None,
+        resume_key: str | None = None,
     ) -> Job:
         """Upload a recording, given by its path or open for reading bytes, and return its new job.
 
         ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; a ``language_code`` of None is
         not sent.
         ``on_progress`` is called with the bytes sent so far. Raises OSError where the recording cannot be read.
+
+        ``resumable`` is whether it is sent in pieces, so that after a broken connection it goes on from where the
+        server is, for ``patience_seconds``; by default it is for 16 MiB and more, where the server can. With a
+        ``resume_key`` a later call under the same key, and with the same arguments, goes on with what this one began.
         """
-        with outgoing(media, on_progress) as (name, file):
-            return self._run(steps.submitting(name, file, language_code=language_code, fields=fields))
+        with outgoing(media) as (name, file):
+            return self._run(
+                submitting(
+                    name,
+                    file,
+                    language_code=language_code,
+                    fields=fields,
+                    resumable=resumable,
+                    resume_key=resume_key,
+                    patience_seconds=self._patience_seconds,
+                    on_progress=on_progress,
+                )
+            )
 
     def submit_address(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import httpx2
 
@@ -55,7 +55,12 @@ def request_settings(ask: Ask) -> dict[str, Any]:
         "timeout": httpx2.Timeout(ask.timeout_seconds, connect=10.0, write=60.0),
     }
     if ask.file is not None:
-        settings |= {"files": {"file": ask.file}, "data": ask.form}
+        name, file = ask.file
+        settings |= {"files": {"file": (name, _Outgoing(file, ask.on_progress))}, "data": ask.form}
+    if ask.content is not None:
+        settings["content"] = ask.content
+    if ask.headers:
+        settings["headers"] = dict(ask.headers)
     if ask.body is not None:
         settings["json"] = ask.body
     return settings
@@ -101,9 +106,7 @@ class _Outgoing:
 
 
 @contextmanager
-def outgoing(
-    media: str | os.PathLike[str] | IO[bytes], on_progress: Callable[[int], None] | None
-) -> Iterator[tuple[str, IO[bytes]]]:
+def outgoing(media: str | os.PathLike[str] | IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     """Open a recording to be sent, with the file name to send. Raises OSError where it cannot be read.
 
     It is read in small blocks while it is sent, so memory does not grow with its length. A file that was given open is
@@ -118,7 +121,7 @@ def outgoing(
             file = media
         # A name that is not UTF-8 on disk cannot be sent as it is; the server keeps only its extension.
         sendable = (name or "recording").encode("utf-8", "replace").decode("utf-8")
-        yield sendable, cast("IO[bytes]", _Outgoing(file, on_progress))
+        yield sendable, file
 
 
 @contextmanager

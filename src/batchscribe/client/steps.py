@@ -53,6 +53,11 @@ class Ask:
     form: Mapping[str, str] | None = None
     #: What is sent as JSON.
     body: Mapping[str, Any] | None = None
+    #: Called with the bytes of the recording that were sent so far.
+    on_progress: Callable[[int], None] | None = None
+    #: What is sent as it is, and headers of its own.
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     #: How long to pause before asking.
     pause_seconds: float = 0.0
     #: How long the server may keep silent.
@@ -68,16 +73,16 @@ def job_path(name: str, *, part: str = "") -> str:
 
 
 def submitting(
-    file_name: str, media: IO[bytes], *, language_code: str | None, fields: Mapping[str, str] | None
+    file_name: str, media: IO[bytes], *, fields: Mapping[str, str], on_progress: Callable[[int], None] | None
 ) -> Steps[Job]:
-    """Submit a recording, with the form's other fields."""
-    language = {} if language_code is None else {"language_code": language_code}
+    """Submit a recording in one request, with the form's other fields."""
     # The answer comes when the recording is safe on the server's disk, which a slow disk may take a while for.
     answer = yield Ask(
         method="POST",
         path="/transcribe-batch-async",
         file=(file_name, media),
-        form={**language, **(fields or {})},
+        form=fields,
+        on_progress=on_progress,
         timeout_seconds=300.0,
     )
     return job_from_json(checked_json(answer))
@@ -117,7 +122,7 @@ def waiting(
             has_patience = time.monotonic() < min(last_answer_at + patience_seconds, give_up_at)
             if not has_patience or (isinstance(error, ServerRefused) and not error.is_passing):
                 raise
-            pause_seconds = _nth(RETRY_PAUSES_SECONDS, silences)
+            pause_seconds = nth(RETRY_PAUSES_SECONDS, silences)
             silences += 1
             continue
         silences, last_answer_at = 0, time.monotonic()
@@ -133,7 +138,7 @@ def waiting(
         answered_at_once = last_answer_at - now - pause_seconds < wait_seconds / 2
         pause_seconds = 0.0
         if answered_at_once and job.status is last_status:
-            pause_seconds = _nth(POLL_PAUSES_SECONDS, quick_answers)
+            pause_seconds = nth(POLL_PAUSES_SECONDS, quick_answers)
             quick_answers += 1
         last_status = job.status
 
@@ -226,5 +231,6 @@ def checked_json(answer: httpx2.Response) -> dict[str, Any]:
     return data
 
 
-def _nth(pauses: tuple[float, ...], index: int) -> float:
+def nth(pauses: tuple[float, ...], index: int) -> float:
+    """Return the pause after so many others; the last one stays."""
     return pauses[min(index, len(pauses) - 1)]

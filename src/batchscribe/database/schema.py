@@ -23,6 +23,7 @@ from sqlalchemy.types import BigInteger
 from batchscribe.database.key_tables import api_key_usage, api_keys
 from batchscribe.database.media_tables import media_sources
 from batchscribe.database.metadata import event_id_type, metadata
+from batchscribe.database.resumable_tables import resumable_uploads, upload_slices
 from batchscribe.database.utc_date_time import UtcDateTime
 from batchscribe.database.webhook_tables import (
     webhook_attempts,
@@ -43,8 +44,10 @@ __all__ = [
     "metadata",
     "remote_jobs",
     "remote_slots",
+    "resumable_uploads",
     "takeovers",
     "transcripts",
+    "upload_slices",
     "webhook_attempts",
     "webhook_deliveries",
     "webhook_endpoints",

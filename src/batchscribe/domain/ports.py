@@ -6,7 +6,7 @@ Only ``app.py`` names the implementations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,6 +78,18 @@ class MediaStore(Protocol):
 
     def direct_uploads(self) -> DirectUploads | None:
         """Return what lets clients put recordings here themselves; None where they cannot."""
+
+    def check_room(self, recording_bytes: int, needed_bytes: int | None = None) -> None:
+        """Raise UploadTooLarge where no recording may have so many bytes.
+
+        Raises StorageFull where ``needed_bytes``, by default the recording's, would touch the free-space reserve.
+        """
+
+    def join(self, keys: Iterable[str], key: str) -> int:
+        """Store what lies under ``keys``, one after the other, durably under ``key``; return its size in bytes.
+
+        The keys are drawn while it is done. Raises MediaMissing, and StorageFull as :meth:`check_room`.
+        """
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there."""

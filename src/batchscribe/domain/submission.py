@@ -88,6 +88,11 @@ class Idempotency:
     fingerprint: str
 
 
+def name_of_owner(owner: str, name: str) -> str:
+    """Return a caller's own name for a submission so that it is no other caller's."""
+    return f"{owner} {name}" if owner else name
+
+
 def read_submission(fields: Mapping[str, str]) -> Submission:
     """Read a form's fields; what is missing has its default. Raises InvalidRequest and UnsupportedLanguage."""
     try:

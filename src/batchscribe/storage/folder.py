@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from batchscribe.errors import MediaMissing, StorageFull
 _UPLOADS = "uploads"
 #: Free space is looked at each time this many bytes have been written.
 _CHECK_EVERY_BYTES = 64 << 20
+_COPY_BYTES = 1 << 20
 
 
 class FolderStore:
@@ -42,6 +44,24 @@ class FolderStore:
         """Raise StorageFull when free space is below the reserve."""
         if self.free_bytes() < self._min_free_bytes:
             raise StorageFull("The server has too little free disk space to accept uploads. Try again later.")
+
+    def check_room(self, recording_bytes: int, needed_bytes: int | None = None) -> None:
+        """Raise StorageFull where so many bytes more would touch the reserve."""
+        more_bytes = recording_bytes if needed_bytes is None else needed_bytes
+        if self.free_bytes() - more_bytes < self._min_free_bytes:
+            raise StorageFull(f"The server has too little free disk space for {recording_bytes} bytes more.")
+
+    def join(self, keys: Iterable[str], key: str) -> int:
+        """Copy what lies under ``keys`` into one file. Raises MediaMissing, StorageFull."""
+        upload = FolderUpload(self, self._folder / _UPLOADS / uuid.uuid4().hex)
+        try:
+            for each in keys:
+                with self.open(each) as media:
+                    while data := media.read(_COPY_BYTES):
+                        upload.write(data)
+            return upload.commit(key)
+        finally:
+            upload.abort()
 
     def free_bytes(self) -> int:
         """Return how many bytes are free on the folder's file system."""

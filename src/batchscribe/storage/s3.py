@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from obstore.store import S3Store as Bucket
 
 from batchscribe.errors import ConfigurationError, MediaMissing, StoreUnavailable
 from batchscribe.storage.s3_direct import S3DirectUploads
-from batchscribe.storage.s3_upload import UPLOADS, S3Upload, remove
+from batchscribe.storage.s3_upload import UPLOADS, S3Upload, check_size, remove
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -114,6 +114,20 @@ class S3Store:
     def direct_uploads(self) -> S3DirectUploads:
         """Return what lets clients put recordings here themselves."""
         return S3DirectUploads(self._objects, self._answering)
+
+    def check_room(self, recording_bytes: int, needed_bytes: int | None = None) -> None:  # noqa: ARG002 - see the port
+        """Raise UploadTooLarge where no recording may have so many bytes; a bucket is never full."""
+        check_size(recording_bytes)
+
+    def join(self, keys: Iterable[str], key: str) -> int:
+        """Send what lies under ``keys`` as the parts of one object. Raises MediaMissing, StoreUnavailable."""
+        upload = self.begin_upload()
+        try:
+            for each in keys:
+                upload.write(self.get(each))
+            return upload.commit(_checked(key))
+        finally:
+            upload.abort()
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes durably under ``key``, at once and whole, replacing what was there. Raises StoreUnavailable."""

@@ -41,8 +41,7 @@ class S3Upload:
     def write(self, data: bytes) -> None:
         """Append bytes; waits while the bucket is slower. Raises StoreUnavailable, UploadTooLarge."""
         self._size_bytes += len(data)
-        if self._size_bytes > LARGEST_BYTES:
-            raise UploadTooLarge(f"The media store takes recordings of up to {LARGEST_BYTES} bytes.")
+        check_size(self._size_bytes)
         if self._transfer is None:
             self._head += data
             if len(self._head) < PART_BYTES:
@@ -74,6 +73,12 @@ class S3Upload:
         if transfer is not None and transfer.stop():
             with suppress(StoreUnavailable), self._answering():
                 remove(self._objects, [self._path])
+
+
+def check_size(size_bytes: int) -> None:
+    """Raise UploadTooLarge where no recording may have so many bytes."""
+    if size_bytes > LARGEST_BYTES:
+        raise UploadTooLarge(f"The media store takes recordings of up to {LARGEST_BYTES} bytes.")
 
 
 def remove(objects: Bucket, paths: list[str]) -> None:

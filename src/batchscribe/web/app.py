@@ -16,6 +16,7 @@ from batchscribe.domain.media import CONTENT_TYPES
 from batchscribe.errors import RequestRefused
 from batchscribe.exports import FORMATS
 from batchscribe.web import schemas
+from batchscribe.web.cors import allow_origins
 from batchscribe.web.direct_uploads import add_direct_upload_routes
 from batchscribe.web.documentation import (
     IDEMPOTENCY_PARAMETER,
@@ -23,11 +24,12 @@ from batchscribe.web.documentation import (
     RENDERING_PARAMETERS,
     UPLOAD_BODY,
     add_documentation_page,
+    add_security_schemes,
     problems,
     query_parameter,
 )
 from batchscribe.web.downloads import DEFAULT_FORMAT, DownloadRoutes
-from batchscribe.web.envelope import Envelope
+from batchscribe.web.envelope import Envelope, LastResort
 from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refusal
 from batchscribe.web.gate import Access, Gate
 from batchscribe.web.health import HealthRoutes
@@ -35,11 +37,13 @@ from batchscribe.web.jobs import LONGEST_WAIT_SECONDS, JobRoutes
 from batchscribe.web.live import LiveRoutes
 from batchscribe.web.live_paths import SINCE_SEGMENT, PartialAnswer, add_live_routes
 from batchscribe.web.metrics import MetricsRoutes
-from batchscribe.web.notifications import NotificationRoutes
+from batchscribe.web.notifications import NotificationRoutes, add_notification_route
 from batchscribe.web.pages import DEFAULT_MAX_RESULTS, HIGHEST_MAX_RESULTS
 from batchscribe.web.plain_route import PlainRoute
 from batchscribe.web.speakers import add_speaker_routes
 from batchscribe.web.submissions import SubmissionRoutes
+from batchscribe.web.tus import TusRoutes
+from batchscribe.web.tus_paths import add_tus_routes
 from batchscribe.web.uploads import UploadLimits
 from batchscribe.web.waiting import JobWatch
 from batchscribe.web.webhook_paths import add_webhook_routes
@@ -101,12 +105,13 @@ def create_app(
     reads_may_wait: bool = False,
     notifications: Callable[[bytes], None] | None = None,
     access: Access | None = None,
+    cors_origins: tuple[str, ...] = (),
 ) -> FastAPI:
     """Return the ASGI application over a service.
 
     ``reads_may_wait`` says that the database is asked over a network, so that even a short question goes to a thread.
     ``notifications`` takes the messages that SNS posts, where some are expected.
-    ``access`` says whom it is open to; without it nobody is asked for a key.
+    ``access`` says whom it is open to; without it nobody is asked for a key. Pages of ``cors_origins`` may use it.
     ``upload_stall_seconds`` is the silence after which an upload is given up, ``sync_wait_seconds`` the longest wait of
     ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released; its
     ``state.metrics`` count from when they are started, or else from the first look at them.
@@ -122,6 +127,8 @@ def create_app(
     app.router.route_class = PlainRoute
     if access is not None:
         app.add_middleware(Gate, ring=service.ring, access=access, reads_may_wait=reads_may_wait)
+    app.add_middleware(LastResort)
+    allow_origins(app, cors_origins)
     app.add_middleware(Envelope)
     app.add_exception_handler(RequestRefused, answer_refusal)
     app.add_exception_handler(HTTPException, answer_http_error)
@@ -130,18 +137,20 @@ def create_app(
     limits = UploadLimits(max_bytes=max_upload_bytes, stall_seconds=upload_stall_seconds)
     _add_job_routes(app, JobRoutes(service, watch))
     _add_submission_routes(app, SubmissionRoutes(service, watch, limits, longest_wait_seconds=sync_wait_seconds))
+    add_tus_routes(app, TusRoutes(service, limits))
     live = LiveRoutes(service, watch)
     add_live_routes(app, live)
     _add_download_routes(app, DownloadRoutes(service, live))
     add_speaker_routes(app, service)
     add_word_list_routes(app, service)
     add_direct_upload_routes(app, service)
-    _add_notification_route(app, NotificationRoutes(notifications))
+    add_notification_route(app, NotificationRoutes(notifications))
     add_webhook_routes(app, WebhookRoutes(service))
     _add_health_routes(app, HealthRoutes(service))
     metrics = app.state.metrics = MetricsRoutes(service)
     _add_metrics_route(app, metrics)
     add_documentation_page(app)
+    add_security_schemes(app)
     return app
 
 
@@ -250,24 +259,6 @@ def _add_download_routes(app: FastAPI, routes: DownloadRoutes) -> None:
         },
         openapi_extra={"parameters": [JOB_NAME_PARAMETER, _RANGE]},
     )(routes.media)
-
-
-def _add_notification_route(app: FastAPI, routes: NotificationRoutes) -> None:
-    """Add what AWS tells us."""
-    body = {"application/json": {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}}
-    app.post(
-        "/aws-notifications",
-        summary="Take a message of Amazon SNS: a job at AWS has ended",
-        response_model=schemas.TakenNotification,
-        responses=problems(
-            {
-                400: "The message is not SNS's own, or of another topic.",
-                404: "No notifications are expected.",
-                413: "The message is larger than any of SNS's.",
-            }
-        ),
-        openapi_extra={"requestBody": {"required": True, "content": body}},
-    )(routes.notify)
 
 
 def _add_health_routes(app: FastAPI, routes: HealthRoutes) -> None:

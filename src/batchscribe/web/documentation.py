@@ -17,6 +17,7 @@ from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, PayloadForm
 from batchscribe.egress import LONGEST_URL
 from batchscribe.exports.rendering import CSV_ROWS, CUE_PARAMETERS, WHOLE_PARAMETERS
 from batchscribe.web.errors import ERROR_CODE_HEADER, RETRY_AFTER_SECONDS
+from batchscribe.web.gate import OPEN_PATHS
 from batchscribe.web.schemas import Problem
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, LONGEST_KEY
 
@@ -54,6 +55,11 @@ _START_SCRIPT = """SwaggerUIBundle({
 """
 
 _ERROR_CODE = {ERROR_CODE_HEADER: {"description": "A stable code for programs.", "schema": {"type": "string"}}}
+
+_SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The API key as Authorization: Bearer KEY."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The API key as it is."},
+}
 
 #: What any request can be answered with, whatever it asks for.
 _ALWAYS: dict[int, str] = {
@@ -212,6 +218,21 @@ def problems(descriptions: dict[int, str], models: dict[int, type] | None = None
         status: {"model": (models or {}).get(status, Problem), "description": description, "headers": _ERROR_CODE}
         for status, description in sorted({**_ALWAYS, **descriptions}.items())
     }
+
+
+def add_security_schemes(app: FastAPI) -> None:
+    """Say in the OpenAPI document how a key is sent, and where; a server that is open asks for none."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        document.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in OPEN_PATHS else [*({name: []} for name in _SECURITY_SCHEMES), {}]
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def add_documentation_page(app: FastAPI) -> None:

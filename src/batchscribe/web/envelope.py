@@ -1,4 +1,4 @@
-"""The outermost layer of the application: what every answer carries, and what happens when a handler breaks."""
+"""The outermost layers of the application: what every answer carries, and what happens when a handler breaks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 class Envelope:
     """ASGI middleware around the whole application.
 
-    It adds the security headers; it answers an unforeseen error with a 500 that names a reference, under which the log
-    has the traceback; and where an answer is given before the request's body was read to its end, it says
+    It adds the security headers; and where an answer is given before the request's body was read to its end, it says
     ``Connection: close``, because what follows on the connection is not a request.
     """
 
@@ -39,7 +38,6 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_started = False
         has_unread_body = any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
             for name, value in scope["headers"]
@@ -53,9 +51,7 @@ class Envelope:
             return message
 
         async def watched_send(message: Message) -> None:
-            nonlocal has_started
             if message["type"] == "http.response.start":
-                has_started = True
                 headers = list(message.get("headers", ()))
                 present = {name for name, _ in headers}
                 headers += [header for header in SECURITY_HEADERS if header[0] not in present]
@@ -64,16 +60,36 @@ class Envelope:
                 message["headers"] = headers
             await send(message)
 
+        await self._app(scope, watched_receive, watched_send)
+
+
+class LastResort:
+    """ASGI middleware that answers an unforeseen error with a 500; under its reference the log has the traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        has_started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
         try:
-            await self._app(scope, watched_receive, watched_send)
+            await self._app(scope, receive, watched_send)
         except Exception:  # the process's edge: a client must always get an answer, and the log the traceback
+            if scope["type"] != "http":
+                raise
             reference = uuid.uuid4().hex
             _LOGGER.exception("Internal error %s at %s %s", reference, scope["method"], scope["path"])
             if has_started:
                 raise
             sentence = f"Internal error. Reference: {reference}"
             answer = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", sentence)
-            await answer(scope, watched_receive, watched_send)
+            await answer(scope, receive, watched_send)
 
 
 def error_answer_bytes(status: HTTPStatus, code: str, sentence: str) -> bytes:

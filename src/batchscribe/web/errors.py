@@ -24,15 +24,22 @@ JOB_NOT_FOUND_MESSAGE = "The transcription job does not exist or has been delete
 #: Seconds after which a client may try again what failed for the moment.
 RETRY_AFTER_SECONDS = 5
 
+#: Of tus alone: https://tus.io/protocols/resumable-upload#checksum
+CHECKSUM_MISMATCH = 460
+
 #: The HTTP status of every code that a request can be refused with.
-STATUSES: dict[str, HTTPStatus] = {
+STATUSES: dict[str, int] = {
     "request_refused": HTTPStatus.BAD_REQUEST,
     "invalid_request": HTTPStatus.BAD_REQUEST,
     "unsupported_media_format": HTTPStatus.BAD_REQUEST,
     "unsupported_language": HTTPStatus.BAD_REQUEST,
     "job_not_found": HTTPStatus.NOT_FOUND,
-    "media_not_found": HTTPStatus.NOT_FOUND,
     "upload_not_found": HTTPStatus.NOT_FOUND,
+    "upload_offset_conflict": HTTPStatus.CONFLICT,
+    "checksum_mismatch": CHECKSUM_MISMATCH,
+    "tus_version_missing": HTTPStatus.PRECONDITION_FAILED,
+    "unsupported_content_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "media_not_found": HTTPStatus.NOT_FOUND,
     "vocabulary_not_found": HTTPStatus.NOT_FOUND,
     "upload_too_slow": HTTPStatus.REQUEST_TIMEOUT,
     "job_not_finished": HTTPStatus.CONFLICT,

@@ -188,6 +188,9 @@ def _needed_scope(method: str, path: str) -> str:
     """Return what a key must be allowed for a request. Who reads secrets could pass for the server."""
     if path == "/metrics":
         return "metrics"
+    # Whoever uploads must be able to ask how far it is.
+    if path == "/files" or path.startswith("/files/"):
+        return "write"
     return "read" if method in _ASKING and not path.endswith(("/secret", "/webhook-secret")) else "write"
 
 

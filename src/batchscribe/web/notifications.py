@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batchscribe.errors import UploadTooLarge
+from batchscribe.web import schemas
+from batchscribe.web.documentation import problems
 from batchscribe.web.errors import error_answer
 
 #: SNS's largest message is 256 KiB, and JSON may double it.
@@ -34,3 +37,21 @@ class NotificationRoutes:
                 raise UploadTooLarge(f"The message is larger than {LARGEST_MESSAGE_BYTES} bytes.")
         await run_in_threadpool(self._receive, bytes(body))
         return JSONResponse({"message": "Taken."})
+
+
+def add_notification_route(app: FastAPI, routes: NotificationRoutes) -> None:
+    """Add what AWS tells us."""
+    body = {"application/json": {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}}
+    app.post(
+        "/aws-notifications",
+        summary="Take a message of Amazon SNS: a job at AWS has ended",
+        response_model=schemas.TakenNotification,
+        responses=problems(
+            {
+                400: "The message is not SNS's own, or of another topic.",
+                404: "No notifications are expected.",
+                413: "The message is larger than any of SNS's.",
+            }
+        ),
+        openapi_extra={"requestBody": {"required": True, "content": body}},
+    )(routes.notify)

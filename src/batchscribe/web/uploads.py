@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from batchscribe.domain.option_fields import check_whole
-from batchscribe.domain.submission import Idempotency
+from batchscribe.domain.submission import Idempotency, name_of_owner
 from batchscribe.errors import InvalidRequest, UploadTooLarge, UploadTooSlow
 from batchscribe.web.caller import key_of, owner_of
 from batchscribe.web.submission_fields import is_json, submission_fields
@@ -79,7 +79,7 @@ async def received_recording(
     reads_json = is_json(request)
     boundary = b"" if reads_json else _boundary(request)
     _check_length(request, limits)
-    key = _owned(_idempotency_key(request), request)
+    key = _owned(idempotency_key(request), request)
     upload = await run_in_threadpool(service.begin_upload, key=key_of(request))
     try:
         digest = None if key is None else hashlib.sha256()
@@ -146,7 +146,7 @@ def _write(upload: Upload, pieces: list[bytes], digest: hashlib._Hash | None) ->
             digest.update(piece)
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """Return the caller's own name for the submission, or None. Raises InvalidRequest."""
     key = request.headers.get(IDEMPOTENCY_HEADER)
     if key is not None and not _KEY.fullmatch(key):
@@ -156,8 +156,7 @@ def _idempotency_key(request: Request) -> str | None:
 
 def _owned(key: str | None, request: Request) -> str | None:
     """Return a caller's own name for a submission so that it is no other caller's."""
-    owner = owner_of(request)
-    return f"{owner} {key}" if owner and key is not None else key
+    return None if key is None else name_of_owner(owner_of(request), key)
 
 
 def _idempotency(key: str, digest: hashlib._Hash, submission: Submission) -> Idempotency:

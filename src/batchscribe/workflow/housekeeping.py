@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
-from batchscribe.database import deliveries, idempotency, jobs, retention
+from batchscribe.database import deliveries, idempotency, jobs, resumable, retention
 from batchscribe.domain.job import work_prefix
 from batchscribe.domain.ports import MediaStore
+from batchscribe.domain.resumable import INCOMING, slices_prefix
 from batchscribe.errors import StoreUnavailable
 from batchscribe.workflow.dispatch import Dispatcher
 
@@ -25,6 +26,8 @@ INTERVAL_SECONDS = 600.0
 RETENTION_SECONDS = 5.0
 #: Recordings without a job are kept this long: their submission may still be on its way.
 ORPHAN_AGE = timedelta(hours=24)
+#: Slices that are part of no resumable upload are kept this long: their request may still be on its way.
+SLICE_AGE = timedelta(hours=1)
 #: Deliveries of webhooks are in the log for so long after they have ended.
 DELIVERY_LOG_AGE = timedelta(days=30)
 #: Uploads that nobody holds, and working audio, are looked at when they are older than this.
@@ -64,14 +67,16 @@ class Housekeeper:
         uploads = self._store.reclaim(LEFTOVER_SECONDS)
         work = self._reclaim_work()
         media = self._reclaim_media()
+        slices = self._reclaim_slices()
         with self._database.begin() as connection:
             idempotency.forget_expired(connection, at=datetime.now(UTC))
         self._forget_deliveries()
         while self._dispatcher.forget_finished():
             if self._stopped.is_set():
                 return
-        if uploads or work or media:
-            logger.info("reclaimed orphans", extra={"uploads": uploads, "work": work, "media": media})
+        if uploads or work or media or slices:
+            extra = {"uploads": uploads, "work": work, "media": media, "slices": slices}
+            logger.info("reclaimed orphans", extra=extra)
 
     def _forget_deliveries(self) -> None:
         """Remove the log of deliveries that ended long ago, a little at a time."""
@@ -110,6 +115,39 @@ class Housekeeper:
         self._media_seen_on = today
         return count
 
+    def _reclaim_slices(self) -> int:
+        """Remove what was stored for resumable uploads and is part of none, or of one that is over."""
+        keys: dict[str, list[str]] = {}
+        for key in self._store.keys_older_than(INCOMING, SLICE_AGE.total_seconds()):
+            keys.setdefault(PurePosixPath(key).parts[1], []).append(key)
+        count = 0
+        for upload_id, stored in keys.items():
+            with self._database.begin() as connection:
+                used = {each.key for each in resumable.slices_of(connection, upload_id)}
+                if not used.issuperset(stored):
+                    # What was stored so long ago may yet be added by a process that slept, unless it is shut out.
+                    resumable.shut_out(connection, upload_id)
+                    used = {each.key for each in resumable.slices_of(connection, upload_id)}
+            for key in stored:
+                if key not in used:
+                    self._store.delete(key)
+                    count += 1
+        return count
+
+    def delete_expired_uploads(self) -> int:
+        """Delete resumable uploads whose time is over; return how many."""
+        count = 0
+        while not self._stopped.is_set():
+            with self._database.begin() as connection:
+                gone = resumable.delete_expired(connection, at=datetime.now(UTC))
+            # Without its row nothing can be added to it; what a broken store keeps of it, the next round removes.
+            for upload_id in gone:
+                self._store.delete_prefix(slices_prefix(upload_id))
+            if not gone:
+                break
+            count += len(gone)
+        return count
+
     def delete_expired(self) -> int:
         """Delete jobs and recordings whose time is over, in small batches; return how many."""
         count = 0
@@ -143,6 +181,7 @@ class Housekeeper:
                 continue
             try:
                 self.delete_expired()
+                self.delete_expired_uploads()
                 if time.monotonic() >= tidy_at:
                     self.tidy()
                     tidy_at = time.monotonic() + INTERVAL_SECONDS

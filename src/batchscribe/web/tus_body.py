@@ -1,0 +1,56 @@
+"""The body of a resumable upload's request, in pieces that are worth storing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from batchscribe.domain.resumable import SLICE_BYTES
+from batchscribe.errors import UploadTooSlow
+
+#: What has arrived is stored after this time, however little it is.
+FLUSH_SECONDS = 2.0
+
+
+async def gathered(request: Request, *, stall_seconds: float) -> AsyncIterator[bytes]:
+    """Yield the body in pieces of at most ``SLICE_BYTES``; what has arrived is yielded before anything is raised.
+
+    Raises UploadTooSlow after so many seconds without any data, and ClientDisconnect.
+    """
+    pieces = bytearray()
+    heard_at = oldest_at = time.monotonic()
+    while True:
+        patience = heard_at + stall_seconds
+        try:
+            async with asyncio.timeout_at(_loop_time(min(patience, oldest_at + FLUSH_SECONDS) if pieces else patience)):
+                message = await request.receive()
+        except TimeoutError:
+            if pieces:
+                yield bytes(pieces)
+                pieces.clear()
+            if time.monotonic() >= patience:
+                raise UploadTooSlow(f"No data arrived for {stall_seconds:g} seconds.") from None
+            continue
+        is_cut = message["type"] == "http.disconnect"
+        data = message.get("body", b"")
+        if data:
+            heard_at = time.monotonic()
+            oldest_at = oldest_at if pieces else heard_at
+            pieces += data
+        is_last = is_cut or not message.get("more_body", False)
+        while len(pieces) >= SLICE_BYTES or (pieces and (is_last or time.monotonic() >= oldest_at + FLUSH_SECONDS)):
+            yield bytes(pieces[:SLICE_BYTES])
+            del pieces[:SLICE_BYTES]
+            # It was we who were busy.
+            heard_at = oldest_at = time.monotonic()
+        if is_cut:
+            raise ClientDisconnect
+        if is_last:
+            return
+
+
+def _loop_time(monotonic: float) -> float:
+    return asyncio.get_running_loop().time() + monotonic - time.monotonic()
