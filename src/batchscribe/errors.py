@@ -202,6 +202,12 @@ class MediaMissing(RecordingFailed):
     code = "media_missing"
 
 
+class LanguageUnclear(RecordingFailed):
+    """The language was to be identified, and no language reaches the score that is asked for."""
+
+    code = "language_unclear"
+
+
 class EngineCrashed(RecordingFailed):
     """The engine process died each time it was given this recording."""
 
