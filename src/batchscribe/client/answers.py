@@ -93,6 +93,10 @@ class Job:
     #: The share of the audio that is done, 0 to 1.
     progress: float | None = None
     media_duration_seconds: float | None = None
+    #: How probable the identified language is, 0 to 1, where it was to be identified.
+    identified_language_score: float | None = None
+    #: Where several languages were to be identified: each code with its seconds, the longest first.
+    language_codes: tuple[tuple[str, float], ...] = ()
     #: What went less than well with the recording itself, in sentences.
     warnings: tuple[str, ...] = ()
 
@@ -115,6 +119,7 @@ _WORDS = (
     "failure_code",
     "progress",
     "media_duration_seconds",
+    "identified_language_score",
 )
 
 
@@ -128,6 +133,9 @@ def job_from_json(data: Mapping[str, Any]) -> Job:
             creation_time=_time(data.get("creation_time")),
             start_time=_time(data.get("start_time")),
             completion_time=_time(data.get("completion_time")),
+            language_codes=tuple(
+                (each["language_code"], float(each["duration_in_seconds"])) for each in data.get("language_codes") or ()
+            ),
             warnings=tuple(data.get("warnings") or ()),
             **{name: data.get(name) for name in _WORDS},
         )

@@ -21,7 +21,6 @@ from batchscribe.client.connection import (
 )
 from batchscribe.client.steps import Ask, Page, Steps, T
 from batchscribe.domain.job import JobStatus
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE
 
 
 class AsyncClient:
@@ -45,14 +44,14 @@ class AsyncClient:
         self,
         media: str | PathLike[str] | IO[bytes],
         *,
-        language_code: str | None = DEFAULT_LANGUAGE_CODE,
+        language_code: str | None = None,
         fields: Mapping[str, str] | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> Job:
         """Upload a recording, given by its path or open for reading bytes, and return its new job.
 
-        ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; a ``language_code`` of None is
-        not sent.
+        ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; without a
+        ``language_code`` the server takes English (``en-US``), or finds it out where they say ``identify_language``.
         ``on_progress`` is called with the bytes sent so far. Raises OSError where the recording cannot be read.
         """
         with outgoing(media, on_progress) as (name, file):

@@ -79,6 +79,13 @@ class Capabilities:
     redact_types: frozenset[str] = PATTERN_TYPES
 
 
+def spoken_codes(options: TranscriptionOptions) -> tuple[str, ...]:
+    """Return the languages of which one or several may be spoken; none where any may."""
+    if options.identify_language or options.identify_multiple_languages:
+        return options.language_options
+    return (options.language_code,)
+
+
 def local_options(language_codes: frozenset[str]) -> frozenset[str]:
     """Return the options of an engine of ours that recognises these languages: one that knows one identifies none."""
     is_multilingual = len({code.partition("-")[0] for code in language_codes}) > 1
