@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 #: The words that it chooses from unless it is told what to say.
 WORDS = ("river", "stone", "house", "bird", "tree", "slowly", "quiet", "tall", "green", "nine", "watched", "old", "ran")
-#: The languages that it hears: a second whose first sample is 0 or positive is in the first, a negative one's in the
-#: second.
+#: Those that it chooses from in Spanish: so its words tell in which language a chunk was recognised.
+SPANISH_WORDS = ("rio", "piedra", "casa", "ave", "verde", "despacio", "quieto", "alto", "nueve", "miraba", "viejo")
+#: The languages that it hears: a second whose samples are 0 or more together is in the first, another in the second.
 LANGUAGES = ("en", "es")
 _STEP_SECONDS = 0.2
 
@@ -121,7 +122,11 @@ class ScriptedEngine:
         on_progress(chunk.duration)
         if not any(chunk.pcm):
             return ()
-        said = self._words_from_audio(chunk, options.phrases or WORDS) if self._say is None else self._say(chunk)
+        said = (
+            self._words_from_audio(chunk, options.phrases or _words_in(options.language_code))
+            if self._say is None
+            else self._say(chunk)
+        )
         return _segments(said.split(), chunk)
 
     def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
@@ -168,9 +173,13 @@ class ScriptedEngine:
         return " ".join(words[(seed >> i % 27) % len(words)] for i in range(number))
 
 
+def _words_in(language_code: str) -> tuple[str, ...]:
+    return SPANISH_WORDS if language_code.startswith("es") else WORDS
+
+
 def _heard(pcm: bytes) -> dict[str, float]:
     """Return how probable each language is in some samples."""
-    is_negative = int.from_bytes(pcm[:BYTES_PER_SAMPLE], "little", signed=True) < 0
+    is_negative = sum(memoryview(pcm).cast("h")) < 0
     first, second = LANGUAGES[is_negative], LANGUAGES[not is_negative]
     return {first: 0.9, second: 0.1}
 
