@@ -24,9 +24,9 @@ from batchscribe.errors import Cancelled
 from batchscribe.workflow.cutting import cut
 
 #: Pieces in which a recording is listened to, whatever its chunks are: what an engine hears at once.
-_PIECES = ChunkLimits(shortest=20.0, longest=29.0)
+PIECES = ChunkLimits(shortest=20.0, longest=29.0)
 #: With so much speech the language is as sure as it gets.
-_ENOUGH_SPEECH_SECONDS = 60.0
+ENOUGH_SPEECH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Listener:
         Reads no further than is needed. Raises LanguageUnclear below the floor of the options, RecordingFailed.
         """
         heard: list[LanguageWindow] = []
-        pieces = cut(audio.blocks(), _PIECES)
+        pieces = cut(audio.blocks(), PIECES)
         start = 0.0
         for index in count():
             with self.decoding:
@@ -57,7 +57,7 @@ class Listener:
                 break
             piece = ChunkAudio(job_name=job_name, index=index, start=start, pcm=pcm, priority=priority)
             heard += self.engine.find_languages(piece, by_stretch=False, is_cancelled=self.is_cancelled)
-            if sum(window.speech for window in heard) >= _ENOUGH_SPEECH_SECONDS:
+            if sum(window.speech for window in heard) >= ENOUGH_SPEECH_SECONDS:
                 break
             start += piece.duration
         found = ranked(heard, options.language_options)
