@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities
+from batchscribe.domain.options import Capabilities, local_options
 from batchscribe.domain.ports import Engine, MediaStore
 from batchscribe.egress import EgressRules
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
@@ -251,12 +251,12 @@ def _capabilities(settings: Settings) -> dict[str, Capabilities]:
 def _own_capabilities(settings: Settings) -> Capabilities:
     if EngineName.SCRIPTED in settings.engines:
         return Capabilities(
-            language_codes=WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
+            language_codes=WHISPER_LANGUAGE_CODES, options=local_options(WHISPER_LANGUAGE_CODES) | {"vocabulary_name"}
         )
     from batchscribe.engines.catalogue import ModelCatalogue
 
     codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)
-    return Capabilities(language_codes=codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
+    return Capabilities(language_codes=codes, options=local_options(codes))
 
 
 def _unusable_database(settings: Settings, error: Exception) -> ConfigurationError:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine as Database
 from batchscribe.database import word_lists
 from batchscribe.database.connection import reading, writing
 from batchscribe.domain.languages import canonical_code
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.options import TranscriptionOptions, spoken_codes
 from batchscribe.domain.word_lists import WordList, WordListKind, check_list_name, clean_words
 from batchscribe.errors import InvalidRequest, VocabularyNotFound
 
@@ -80,9 +80,10 @@ class Vocabularies:
                 words = self.get(kind, name, owner=owner)
             except VocabularyNotFound as error:
                 raise InvalidRequest(str(error)) from error
-            if words.language_code.partition("-")[0] != options.language_code.partition("-")[0]:
+            spoken = spoken_codes(options)
+            if spoken and words.language_code.partition("-")[0] not in {code.partition("-")[0] for code in spoken}:
                 raise InvalidRequest(
-                    f"The {kind.value} {name} is for {words.language_code}, the recording for {options.language_code}."
+                    f"The {kind.value} {name} is for {words.language_code}, the recording for {' or '.join(spoken)}."
                 )
             found = (*found, words)
         return found

@@ -26,14 +26,15 @@ Times are seconds from the recording's start, to the millisecond; the other figu
 A value of that precision comes back exactly. Readers ignore keys they do not know.
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
-``warnings`` beside the contract's own fields; ``fetched_bytes`` and ``fetch_total_bytes`` while the server fetches the
-recording; ``engine``, ``billed_seconds`` and ``estimated_cost_usd`` where a remote engine works on it. Times of day
-are UTC with their offset.
+``warnings`` beside the contract's own fields; ``identify_language`` with ``identified_language_score``, or
+``identify_multiple_languages`` with ``language_codes``, where that was asked for; ``fetched_bytes`` and
+``fetch_total_bytes`` while the server fetches the recording; ``engine``, ``billed_seconds`` and ``estimated_cost_usd``
+where a remote engine works on it. Times of day are UTC with their offset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -54,10 +55,7 @@ def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
     if transcript.speakers:
         data["speakers"] = [_given(label=each.label, name=each.name) for each in transcript.speakers]
     if transcript.languages:
-        data["languages"] = [
-            _given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
-            for each in transcript.languages
-        ]
+        data["languages"] = languages_to_json(transcript.languages)
     if transcript.is_redacted:
         data["is_redacted"] = True
     return data
@@ -70,11 +68,24 @@ def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
         duration=float(data["duration"]),
         segments=tuple(segment_from_json(segment) for segment in data["segments"]),
         speakers=tuple(Speaker(label=each["label"], name=each.get("name")) for each in data.get("speakers", ())),
-        languages=tuple(
-            SpokenLanguage(language_code=each["language_code"], score=each.get("score"), duration=each.get("duration"))
-            for each in data.get("languages", ())
-        ),
+        languages=languages_from_json(data.get("languages", ())),
         is_redacted=bool(data.get("is_redacted", False)),
+    )
+
+
+def languages_to_json(languages: Iterable[SpokenLanguage]) -> list[dict[str, Any]]:
+    """Return what was identified as values that :mod:`json` can write."""
+    return [
+        _given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
+        for each in languages
+    ]
+
+
+def languages_from_json(data: Iterable[Mapping[str, Any]]) -> tuple[SpokenLanguage, ...]:
+    """Return the languages that :func:`languages_to_json` wrote. Raises KeyError where a field is missing."""
+    return tuple(
+        SpokenLanguage(language_code=each["language_code"], score=each.get("score"), duration=each.get("duration"))
+        for each in data
     )
 
 
@@ -186,6 +197,7 @@ def job_to_json(job: TranscriptionJob) -> dict[str, Any]:
         "language_code": job.options.language_code,
         "creation_time": _time(job.created_at),
     }
+    data |= _identified(job)
     if job.engine is not None:
         data["engine"] = job.engine
     match job.status:
@@ -232,9 +244,25 @@ def listed_to_json(job: TranscriptionJob) -> dict[str, Any]:
         "start_time": _time(job.started_at),
         "completion_time": _time(job.completed_at),
     }
+    data |= _identified(job)
     if job.failure is not None:
         data["failure_reason"] = job.failure.reason
     return data
+
+
+def _identified(job: TranscriptionJob) -> dict[str, Any]:
+    """Return what was identified so far, under AWS's names, where that was asked for."""
+    languages = job.languages or ()
+    if job.options.identify_language:
+        score = languages[0].score if languages else None
+        return {"identify_language": True} | ({} if score is None else {"identified_language_score": _rounded(score)})
+    if not job.options.identify_multiple_languages:
+        return {}
+    codes = [
+        {"language_code": each.language_code, "duration_in_seconds": _rounded(each.duration or 0.0)}
+        for each in languages
+    ]
+    return {"identify_multiple_languages": True} | ({"language_codes": codes} if codes else {})
 
 
 def page_to_json(page: JobPage, *, status_filter: str | None, max_results: int) -> dict[str, Any]:

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from whisper_normalizer.basic import BasicTextNormalizer
 
-from batchscribe.domain.options import TranscriptionOptions
+from batchscribe.domain.identification import LanguageWindow, ranked, stretches
+from batchscribe.domain.languages import WHISPER_LANGUAGES
+from batchscribe.domain.options import IDENTIFICATION_OPTIONS, TranscriptionOptions
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ, ChunkAudio, Engine
 from batchscribe.domain.transcript import Segment
 from batchscribe.engines.catalogue import ModelCatalogue
@@ -224,3 +226,62 @@ def test_looking_for_voices_ends_when_it_is_cancelled(subject: Subject) -> None:
     chunk = ChunkAudio(job_name="job", index=0, start=0.0, pcm=subject.speech)
     with pytest.raises(Cancelled):
         subject.engine.find_voices(chunk, is_cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("by_stretch", [False, True])
+def test_languages_are_heard_within_the_chunk_on_the_recordings_scale(subject: Subject, *, by_stretch: bool) -> None:
+    """Whoever speaks is heard in some language, nobody is in silence, and the same audio sounds the same each time."""
+    chunk = ChunkAudio(job_name="job", index=0, start=1000.0, pcm=subject.speech + silence(1.0))
+
+    def hear(chunk: ChunkAudio) -> tuple[LanguageWindow, ...]:
+        return subject.engine.find_languages(chunk, by_stretch=by_stretch, is_cancelled=lambda: False)
+
+    windows = hear(chunk)
+    assert windows
+    times = [time for window in windows for time in (window.start, window.end)]
+    assert times == sorted(times)
+    assert times[0] >= 1000.0
+    assert times[-1] <= 1000.0 + chunk.duration + 0.001
+    for window in windows:
+        assert 0.0 < window.speech <= window.end - window.start + 0.001
+        assert 0.0 < sum(window.probabilities.values()) <= 1.001
+        assert window.probabilities.keys() <= WHISPER_LANGUAGES
+    assert hear(chunk) == windows
+    assert hear(ChunkAudio(job_name="job", index=1, start=0.0, pcm=silence(3.0))) == ()
+    assert hear(ChunkAudio(job_name="job", index=2, start=0.0, pcm=b"")) == ()
+
+
+def test_listening_for_languages_ends_when_it_is_cancelled(subject: Subject) -> None:
+    """Nobody waits for what is not wanted any more."""
+    chunk = ChunkAudio(job_name="job", index=0, start=0.0, pcm=subject.speech)
+    with pytest.raises(Cancelled):
+        subject.engine.find_languages(chunk, by_stretch=False, is_cancelled=lambda: True)
+
+
+def test_every_engine_that_identifies_says_so(subject: Subject) -> None:
+    """What is refused is refused before a recording is sent."""
+    assert subject.engine.capabilities.options >= IDENTIFICATION_OPTIONS
+
+
+def test_whisper_knows_in_which_language_each_of_our_recordings_is(model_folder: Path, clips: list[Clip]) -> None:
+    """Three seconds are enough for these; in three of them joined each stretch has its own."""
+    engine = LocalEngine(whisper_choice(model_folder, quality="fast"), processes=1)
+
+    def hear(pcm: bytes, *, by_stretch: bool) -> tuple[LanguageWindow, ...]:
+        chunk = ChunkAudio(job_name="job", index=0, start=0.0, pcm=pcm)
+        return engine.find_languages(chunk, by_stretch=by_stretch, is_cancelled=lambda: False)
+
+    by_name = {clip.path.stem: clip for clip in clips}
+    try:
+        for name in ("en-fox", "en-story", "es-park", "ja-train"):
+            found = ranked(hear(read_clip(by_name[name].path), by_stretch=False))
+            assert found[0].language_code == by_name[name].language_code
+            assert (found[0].score or 0.0) > 0.5
+        parts = [read_clip(by_name[name].path) + silence(0.5) for name in ("es-book", "en-story", "ja-weather")]
+        joined = b"".join(parts)
+        ends = np.cumsum([len(part) / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ for part in parts]).tolist()
+        spoken = stretches(hear(joined, by_stretch=True), (), start=0.0, end=ends[-1])
+        assert [each.language_code for each in spoken] == ["es-ES", "en-US", "ja-JP"]
+        assert [each.end for each in spoken] == pytest.approx(ends, abs=0.7)
+    finally:
+        engine.close()

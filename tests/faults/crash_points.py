@@ -43,7 +43,11 @@ def install(at: int, *, diary: Path) -> None:
 
     for name in ("transcribe", "recognise"):
         setattr(Pipeline, name, _counted_work(getattr(Pipeline, name)))
-    for owner, names in ((FolderStore, STORE_STEPS), (CagedDecoder, ("open",)), (ScriptedEngine, ("recognise",))):
+    for owner, names in (
+        (FolderStore, STORE_STEPS),
+        (CagedDecoder, ("open",)),
+        (ScriptedEngine, ("recognise", "find_languages")),
+    ):
         for name in names:
             setattr(owner, name, _step(getattr(owner, name), f"{owner.__name__}.{name}", pass_by))
     build_database = parts.build_database

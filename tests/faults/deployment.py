@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -231,11 +231,18 @@ def noise(seconds: float, *, seed: int = 0) -> bytes:
 
 
 def post(
-    base_url: str, recording: bytes, *, name: str = "talk.wav", key: str | None = None, timeout: float = 60.0
+    base_url: str,
+    recording: bytes,
+    *,
+    name: str = "talk.wav",
+    key: str | None = None,
+    timeout: float = 60.0,
+    fields: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """Submit a recording and return whatever is answered. Raises requests' errors."""
+    """Submit a recording with these fields and return whatever is answered. Raises requests' errors."""
     return requests.post(
         f"{base_url}/transcribe-batch-async",
+        data=fields or {},
         files={"file": (name, recording)},
         headers={} if key is None else {"Idempotency-Key": key},
         timeout=timeout,

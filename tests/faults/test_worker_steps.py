@@ -21,8 +21,11 @@ from faults.deployment import Deployment, ServerProcess, ended, job, noise, subm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals")
 
-#: Recognised as three chunks, and as one.
-RECORDINGS = (noise(400, seed=1), noise(3, seed=2))
+#: Recognised as three chunks once its language is identified, and as one in a language that is given.
+RECORDINGS: tuple[tuple[bytes, dict[str, str]], ...] = (
+    (noise(400, seed=2), {"identify_language": "true", "language_options": "en-GB,es-MX"}),
+    (noise(3, seed=2), {}),
+)
 QUICK_STEPS = 2
 SEED = random.SystemRandom().randrange(1, 10**6)
 
@@ -37,8 +40,10 @@ def test_a_worker_killed_at_any_step_of_a_jobs_way_leaves_one_result(
     api = deployment.start_api()
     diary = tmp_path / "diary"
     worker = deployment.start_worker(crash={"at": 0, "diary": str(diary)})
-    accepted = [submit(api.base_url, recording) for recording in RECORDINGS]
-    words = [ended(api.base_url, name)["transcript"] for name in accepted]
+    accepted = [submit(api.base_url, recording, fields=fields) for recording, fields in RECORDINGS]
+    ends = [ended(api.base_url, name) for name in accepted]
+    words = [(end["transcript"], end["language_code"], end.get("identified_language_score")) for end in ends]
+    assert [end["language_code"] for end in ends] == ["es-MX", "en-US"]
     worker.kill()
     steps = diary.read_text().splitlines()
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
@@ -46,7 +51,7 @@ def test_a_worker_killed_at_any_step_of_a_jobs_way_leaves_one_result(
     numbers = range(1, len(steps) + 1) if is_full else sorted(chance.sample(range(1, len(steps) + 1), QUICK_STEPS))
     killed = 0
     for number in numbers:
-        names = [submit(api.base_url, recording) for recording in RECORDINGS]
+        names = [submit(api.base_url, recording, fields=fields) for recording, fields in RECORDINGS]
         worker = deployment.start_worker(crash={"at": number, "diary": str(tmp_path / f"diary-{number}")})
         wait_until(
             lambda w=worker, n=names: w.has_ended() or all(job(api.base_url, e)["status"] == "COMPLETED" for e in n),  # type: ignore[misc]
@@ -57,7 +62,8 @@ def test_a_worker_killed_at_any_step_of_a_jobs_way_leaves_one_result(
         worker.kill()
         worker = deployment.start_worker()
         for name, word in zip(names, words, strict=True):
-            assert ended(api.base_url, name)["transcript"] == word, number
+            end = ended(api.base_url, name)
+            assert (end["transcript"], end["language_code"], end.get("identified_language_score")) == word, number
         worker.kill()
         accepted += names
     assert killed >= len(numbers) * 0.8

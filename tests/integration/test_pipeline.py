@@ -27,10 +27,11 @@ from batchscribe.domain.job import JobStatus, TranscriptionJob
 from batchscribe.domain.ports import ChunkAudio
 from batchscribe.domain.submission import read_submission
 from batchscribe.domain.word_lists import WordListKind
-from batchscribe.engines.scripted import Act, ScriptedEngine
+from batchscribe.engines.scripted import SPANISH_WORDS, WORDS, Act, ScriptedEngine
 from batchscribe.errors import JobNotFound
 from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings, load, to_environment
+from batchscribe.wire import job_to_json, listed_to_json
 from batchscribe.workflow import runtime
 from batchscribe.workflow.dispatch import Dispatcher
 from batchscribe.workflow.in_flight import InFlight
@@ -475,3 +476,100 @@ class TestTryingAgain:
         self.attempts_of(works, name, lambda _: Act.CRASH)
         repairing.join()
         assert works.service.get(name).status is JobStatus.FAILED
+
+
+#: Seeds of noise that the scripted engine hears as these: its seconds are below zero on the whole, and above.
+SPANISH, ENGLISH = 2, 3
+
+
+def test_the_language_is_identified_once_and_every_chunk_recognised_in_it(works: Works) -> None:
+    """Status, list and transcript say which, how probable it is, and what else it may be."""
+    works.start_worker()
+    fields = {"identify_language": "true", "language_options": "en-GB,es-MX"}
+    job = works.ended(works.submit(wav(360, seed=SPANISH), **fields).name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    assert set((job.text or "").split()) <= set(SPANISH_WORDS)
+    told = job_to_json(job)
+    assert told["language_code"] == "es-MX"
+    assert told["identified_language_score"] == pytest.approx(0.9, abs=0.02)
+    (listed,) = works.service.list(status=None, max_results=1, next_token=None).jobs
+    assert listed_to_json(listed)["identified_language_score"] == pytest.approx(0.9, abs=0.02)
+    transcript = works.service.transcript(job.name)
+    assert transcript.language_code == "es-MX"
+    assert [each.language_code for each in transcript.languages] == ["es-MX", "en-GB"]
+    english = works.ended(works.submit(wav(3, seed=ENGLISH), identify_language="true").name)
+    assert english.options.language_code == "en-US"
+    assert set((english.text or "").split()) <= set(WORDS)
+
+
+def test_a_worker_that_dies_does_not_change_the_language(works: Works) -> None:
+    """The decision is stored before any chunk waits; whoever goes on recognises in the same."""
+    worker = works.start_worker(real_time_factor=0.02)
+    data = wav(400, seed=SPANISH)
+    name = works.submit(data, identify_language="true").name
+    until(lambda: works.service.get(name).languages is not None)
+    decided = works.service.get(name)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert decided.options.language_code == "es-ES"
+    works.start_worker()
+    job = works.ended(name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    assert job.languages == decided.languages
+    assert set((job.text or "").split()) <= set(SPANISH_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"identify_language": "true"}, "en-US"),
+        ({"identify_language": "true", "language_options": "de-DE,en-US"}, "de-DE"),
+        ({"identify_multiple_languages": "true"}, "en-US"),
+        ({"identify_multiple_languages": "true", "language_options": "fr-FR,en-US"}, "fr-FR"),
+    ],
+)
+def test_a_silent_recording_completes_in_the_first_language_to_choose_from(
+    works: Works, fields: dict[str, str], code: str
+) -> None:
+    """There is nothing to identify, and nothing to get wrong."""
+    works.start_worker()
+    silent = wav(5)[:44] + bytes(2 * 5 * RATE_HERTZ)
+    job = works.ended(works.submit(silent, **fields).name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    assert job.text == ""
+    told = job_to_json(job)
+    assert told["language_code"] == code
+    assert "identified_language_score" not in told
+    assert "language_codes" not in told
+    assert works.service.transcript(job.name).languages == ()
+
+
+def test_a_language_that_is_too_unsure_fails_the_job_with_what_to_do(works: Works) -> None:
+    """Before anything is recognised, and the recording stays to be submitted again."""
+    works.start_worker()
+    job = works.ended(works.submit(wav(5, seed=ENGLISH), identify_language="true", min_language_score="0.95").name)
+    assert job.status is JobStatus.FAILED
+    assert job.failure is not None
+    assert job.failure.code == "language_unclear"
+    assert "en-US 0.90, es-ES 0.10" in job.failure.reason
+    assert works.files() == [job.media_key.removesuffix(".wav")]
+
+
+@pytest.mark.parametrize("channels", ["false", "true"])
+def test_every_stretch_is_recognised_in_its_language(works: Works, channels: str) -> None:
+    """Segments say their language; the job has the seconds of each, the longest first."""
+    works.start_worker()
+    parts_of_it = (wav(100, seed=SPANISH), wav(160, seed=ENGLISH), wav(40, seed=SPANISH))
+    data = wav(300)[:44] + b"".join(each[44:] for each in parts_of_it)
+    fields = {"identify_multiple_languages": "true", "language_options": "en-GB,es-MX"}
+    job = works.ended(works.submit(data, channel_identification=channels, **fields).name)
+    assert job.status is JobStatus.COMPLETED, job.failure
+    transcript = works.service.transcript(job.name)
+    for segment in transcript.segments:
+        words = SPANISH_WORDS if segment.language_code == "es-MX" else WORDS
+        assert {item.content for item in segment.items} <= set(words)
+    assert [each.language_code for each in transcript.languages] == ["en-GB", "es-MX"]
+    assert [each.duration for each in transcript.languages] == pytest.approx([160, 140], abs=2.0)
+    told = job_to_json(job)
+    assert told["language_code"] == transcript.language_code == "en-GB"
+    assert [each["language_code"] for each in told["language_codes"]] == ["en-GB", "es-MX"]

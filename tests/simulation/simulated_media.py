@@ -10,6 +10,7 @@ from typing import BinaryIO
 from simulated_store import Recording, read_recording
 from simulated_world import World
 
+from batchscribe.domain.identification import LanguageWindow
 from batchscribe.domain.media import MediaInfo
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio
@@ -101,6 +102,16 @@ class SimulatedEngine:
     def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
         """Tell voices apart as the scripted engine does."""
         return self._scripted.find_voices(chunk, is_cancelled=is_cancelled)
+
+    def find_languages(
+        self, chunk: ChunkAudio, *, by_stretch: bool, is_cancelled: Callable[[], bool]
+    ) -> tuple[LanguageWindow, ...]:
+        """Hear languages as the scripted engine does, in time, and not always."""
+        self._world.sleep(chunk.duration * self._world.dice.uniform(0.1, 1.0))
+        if self._world.chance(self._world.faults.engine_crash):
+            self._world.note("the engine dies")
+            raise EngineCrashed("Recognition failed each time it was tried.")
+        return self._scripted.find_languages(chunk, by_stretch=by_stretch, is_cancelled=is_cancelled)
 
     def close(self) -> None:
         """Do nothing."""

@@ -23,6 +23,7 @@ from batchscribe.cli.options import (
 )
 from batchscribe.cli.outputs import plan_outputs, write_transcript
 from batchscribe.cli.recordings import Recording, RecordingType, by_path
+from batchscribe.domain.identification import USUAL_FLOOR
 from batchscribe.errors import BatchScribeError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ IN_FLIGHT = 4
 Examples:
   batchscribe transcribe talk.mp3                        print the transcript
   batchscribe transcribe talk.mp3 --language zh-CN
+  batchscribe transcribe talk.mp3 --identify-language    find out which language it is
+  batchscribe transcribe talk.mp3 --language-options en-US,es-US
   batchscribe transcribe film.mp4 --format srt --output film.srt
   batchscribe transcribe *.wav                           write a .txt beside each
   batchscribe transcribe *.wav --format json --output transcripts/
@@ -49,7 +52,19 @@ Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong us
 )
 @click.argument("recordings", nargs=-1, required=True, metavar="FILE-or-ADDRESS...", type=RecordingType())
 @with_options(
-    click.option("--language", default="en-US", show_default=True, metavar="CODE", help="The language spoken."),
+    click.option("--language", metavar="CODE", help="The language spoken; en-US where nothing is said of it."),
+    click.option("--identify-language", is_flag=True, help="Find out the language."),
+    click.option(
+        "--identify-multiple-languages", is_flag=True, help="Find out the language of every stretch: it changes."
+    ),
+    click.option(
+        "--language-options", metavar="CODES", help="Find it out among these alone, such as en-US,de-DE,fr-FR."
+    ),
+    click.option(
+        "--min-language-score",
+        metavar="SHARE",
+        help=f"Fail where the language found is less probable, 0 to 1; {USUAL_FLOOR:g} if not given.",
+    ),
     click.option("--channels", is_flag=True, help="Transcribe each of two channels apart."),
     click.option("--speakers", is_flag=True, help="Say who speaks, where the engine can."),
     click.option("--redact", metavar="TYPES", help="Take these out, such as EMAIL,PHONE; docs/http.md has all."),
@@ -77,7 +92,11 @@ Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong us
 def transcribe(
     *,
     recordings: tuple[Recording, ...],
-    language: str,
+    language: str | None,
+    identify_language: bool,
+    identify_multiple_languages: bool,
+    language_options: str | None,
+    min_language_score: str | None,
     channels: bool,
     speakers: bool,
     redact: str | None,
@@ -108,7 +127,15 @@ def transcribe(
     if local and any(each.address for each in recordings):
         raise click.UsageError("--local takes files: only a server fetches recordings from addresses.")
     targets = plan_outputs(tuple(known), output, extension=extension, overwrite=overwrite)
+    identifies = identify_language or (language_options is not None and not identify_multiple_languages)
+    if language and (identifies or identify_multiple_languages):
+        raise click.UsageError("Give either --language, or what it is to be found out with.")
     asked = {
+        "language_code": language,
+        "identify_language": "true" if identifies else None,
+        "identify_multiple_languages": "true" if identify_multiple_languages else None,
+        "language_options": language_options,
+        "min_language_score": min_language_score,
         "channel_identification": "true" if channels else None,
         "show_speaker_labels": "true" if speakers else None,
         "redact_types": redact,
@@ -116,7 +143,7 @@ def transcribe(
         "vocabulary_filter_name": filter_name,
         "vocabulary_filter_method": filter_method or ("mask" if filter_name else None),
     }
-    fields = {"language_code": language} | {name: value for name, value in asked.items() if value is not None}
+    fields = {name: value for name, value in asked.items() if value is not None}
     if local:
         overrides = {"model": model, "quality": quality, "data_dir": data_dir}
         failures = _transcribe_here(targets, fields, export_format, overrides)

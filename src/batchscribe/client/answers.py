@@ -96,6 +96,10 @@ class Job:
     #: While the server fetches the recording from its address: how much has come, and how much there is.
     fetched_bytes: int | None = None
     fetch_total_bytes: int | None = None
+    #: How probable the identified language is, 0 to 1, where it was to be identified.
+    identified_language_score: float | None = None
+    #: Where several languages were to be identified: each code with its seconds, the longest first.
+    language_codes: tuple[tuple[str, float], ...] = ()
     #: What went less than well with the recording itself, in sentences.
     warnings: tuple[str, ...] = ()
 
@@ -120,6 +124,7 @@ _WORDS = (
     "media_duration_seconds",
     "fetched_bytes",
     "fetch_total_bytes",
+    "identified_language_score",
 )
 
 
@@ -133,6 +138,9 @@ def job_from_json(data: Mapping[str, Any]) -> Job:
             creation_time=_time(data.get("creation_time")),
             start_time=_time(data.get("start_time")),
             completion_time=_time(data.get("completion_time")),
+            language_codes=tuple(
+                (each["language_code"], float(each["duration_in_seconds"])) for each in data.get("language_codes") or ()
+            ),
             warnings=tuple(data.get("warnings") or ()),
             **{name: data.get(name) for name in _WORDS},
         )

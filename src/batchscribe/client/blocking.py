@@ -22,7 +22,6 @@ from batchscribe.client.connection import (
 from batchscribe.client.resuming import submitting
 from batchscribe.client.steps import Ask, Page, Steps, T
 from batchscribe.domain.job import JobStatus
-from batchscribe.domain.languages import DEFAULT_LANGUAGE_CODE
 
 
 class Client:
@@ -46,7 +45,7 @@ class Client:
         self,
         media: str | PathLike[str] | IO[bytes],
         *,
-        language_code: str | None = DEFAULT_LANGUAGE_CODE,
+        language_code: str | None = None,
         fields: Mapping[str, str] | None = None,
         on_progress: Callable[[int], None] | None = None,
         resumable: bool | None = None,
@@ -54,8 +53,8 @@ class Client:
     ) -> Job:
         """Upload a recording, given by its path or open for reading bytes, and return its new job.
 
-        ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; a ``language_code`` of None is
-        not sent.
+        ``fields`` are the form's other fields, such as ``{"redact_types": "EMAIL"}``; without a
+        ``language_code`` the server takes English (``en-US``), or finds it out where they say ``identify_language``.
         ``on_progress`` is called with the bytes sent so far. Raises OSError where the recording cannot be read.
 
         ``resumable`` is whether it is sent in pieces, so that after a broken connection it goes on from where the
@@ -80,7 +79,7 @@ class Client:
         self,
         address: str,
         *,
-        language_code: str | None = DEFAULT_LANGUAGE_CODE,
+        language_code: str | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> Job:
         """Submit a recording by its ``https://`` or ``s3://`` address, which the server fetches; return its new job."""

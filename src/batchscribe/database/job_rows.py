@@ -14,6 +14,7 @@ from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
 from batchscribe.domain.webhooks import PayloadFormat, Subscription
+from batchscribe.wire import languages_from_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
@@ -74,6 +75,7 @@ def job_from(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         if row.billed_seconds is None
         else Cost(billed_seconds=row.billed_seconds, estimated_usd=row.estimated_cost_usd),
         owner=row.owner,
+        languages=None if row.languages is None else languages_from_json(row.languages),
         webhook=None if row.webhook is None else _subscription(row.webhook),
         is_fetching=row.is_fetching,
         declared_bytes=row.declared_bytes,

@@ -100,6 +100,8 @@ jobs = Table(
     Column("estimated_cost_usd", Float),
     #: The id of the key that the job was submitted with; empty where none was.
     Column("owner", String(40), nullable=False, default="", server_default=""),
+    #: What was identified, as ``wire.py`` writes it; null until it is, and where nobody asked.
+    Column("languages", JSON(none_as_null=True)),
     #: The job's own webhook: its address, its events, its payload.
     Column("webhook", JSON(none_as_null=True)),
     #: Whether the recording is yet to come from an address; until then its format is a guess and its size grows.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 from sqlalchemy import Connection, insert, select, update
 
-from batchscribe.database.schema import jobs, transcripts
-from batchscribe.domain.options import asked_options, options_from_json
+from batchscribe.database.schema import transcripts
 from batchscribe.domain.transcript import Transcript, with_names
 from batchscribe.wire import transcript_from_json, transcript_to_json
 
@@ -38,12 +36,3 @@ def name_speakers(connection: Connection, job_name: str, names: Mapping[str, str
     known = connection.execute(held.returning(transcripts.c.speaker_names)).scalar_one_or_none()
     merged = {label: name for label, name in {**(known or {}), **names}.items() if name is not None}
     connection.execute(update(transcripts).where(its).values(speaker_names=merged or None))
-
-
-def note_language(connection: Connection, job_name: str, language_code: str) -> None:
-    """Store the language that an engine has identified, where it is to; otherwise the caller's own stays."""
-    stored = connection.execute(select(jobs.c.options).where(jobs.c.name == job_name)).scalar_one_or_none() or {}
-    options = options_from_json(stored)
-    if language_code and (options.identify_language or options.identify_multiple_languages):
-        values = asked_options(replace(options, language_code=language_code))
-        connection.execute(update(jobs).where(jobs.c.name == job_name).values(options=values))

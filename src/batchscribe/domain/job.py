@@ -13,6 +13,7 @@ from batchscribe.domain.chunks import DEFAULT_CHUNK_SECONDS
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.submission import REMOTE_ENGINES, Priority, Submission, Terms, first_given
+from batchscribe.domain.transcript import SpokenLanguage
 from batchscribe.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class TranscriptionJob:
     cost: Cost | None = None
     #: The id of the key that it was submitted with; empty where none was.
     owner: str = ""
+    #: What was identified, the surest or longest first; None until it is, and where nobody asked.
+    languages: tuple[SpokenLanguage, ...] | None = None
     #: The job's own webhook.
     webhook: Subscription | None = None
     #: Whether the recording is yet to come from the address that the caller gave. Until then ``media_format`` is a

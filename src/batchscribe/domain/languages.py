@@ -32,6 +32,22 @@ WHISPER_LANGUAGES = frozenset(
 #: Codes whose first subtag is not Whisper's own name for the language.
 _WHISPER_NAMES = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "cmn": "zh"}
 
+#: What an identified language is called where AWS has several codes for it and nobody named one: which of them was
+#: spoken cannot be heard, so it is the code of most speakers, or the one that AWS names first in its guide.
+USUAL_CODES = {
+    "ar": "ar-SA",
+    "cy": "cy-GB",
+    "de": "de-DE",
+    "en": "en-US",
+    "es": "es-ES",
+    "et": "et-EE",
+    "fa": "fa-IR",
+    "fr": "fr-FR",
+    "pt": "pt-BR",
+    "sw": "sw-KE",
+    "zh": "zh-CN",
+}
+
 
 def canonical_code(code: str) -> str:
     """Return the code as we write it (``EN-us`` becomes ``en-US``). Raises UnsupportedLanguage for an unknown one.
@@ -51,6 +67,19 @@ def whisper_language(code: str) -> str | None:
     subtag = code.partition("-")[0].casefold()
     name = _WHISPER_NAMES.get(subtag, subtag)
     return name if name in WHISPER_LANGUAGES else None
+
+
+def regional_code(language: str, language_options: tuple[str, ...] = ()) -> str:
+    """Return the code with which a language of Whisper's is answered when it was identified.
+
+    That is the first of the options that is of the language; where there is none, the language's only code of AWS's or
+    its usual one (:data:`USUAL_CODES`), and its bare name where AWS has no code for it.
+    """
+    named = next((code for code in language_options if whisper_language(code) == language), None)
+    if named is not None:
+        return named
+    codes = [code for code in sorted(AWS_LANGUAGE_CODES) if whisper_language(code) == language]
+    return USUAL_CODES.get(language) or (codes[0] if codes else language)
 
 
 _KNOWN_BY_FOLDED = {code.casefold(): code for code in AWS_LANGUAGE_CODES | WHISPER_LANGUAGES | _WHISPER_NAMES.keys()}

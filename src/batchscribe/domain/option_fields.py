@@ -19,6 +19,7 @@ OPTION_FIELDS = (
     "identify_language",
     "identify_multiple_languages",
     "language_options",
+    "min_language_score",
     "show_speaker_labels",
     "max_speaker_labels",
     "channel_identification",
@@ -41,6 +42,7 @@ REDACT_TYPES = (
     "CA_SOCIAL_INSURANCE_NUMBER", "INTERNATIONAL_BANK_ACCOUNT_NUMBER", "SWIFT_CODE", "ALL",
 )  # fmt: skip
 _NAME = re.compile(r"[0-9a-zA-Z._-]{1,200}")
+_SHARE = re.compile(r"0(\.\d{1,9})?|1(\.0{1,9})?", re.ASCII)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("", "false", "0", "no", "off")
 
 
@@ -51,6 +53,7 @@ def read_options(fields: Mapping[str, str]) -> TranscriptionOptions:
         identify_language=_flag(fields, "identify_language"),
         identify_multiple_languages=_flag(fields, "identify_multiple_languages"),
         language_options=tuple(dict.fromkeys(canonical_code(each) for each in _words(fields, "language_options"))),
+        min_language_score=_share(fields, "min_language_score"),
         show_speaker_labels=_flag(fields, "show_speaker_labels"),
         max_speaker_labels=_number(fields, "max_speaker_labels", 2, 30),
         channel_identification=_flag(fields, "channel_identification"),
@@ -87,6 +90,9 @@ def check_whole(options: TranscriptionOptions) -> None:
         {
             "language_options needs identify_language or identify_multiple_languages.": (
                 bool(options.language_options) and not identifies
+            ),
+            "min_language_score needs identify_language.": (
+                options.min_language_score is not None and not options.identify_language
             ),
             "max_speaker_labels needs show_speaker_labels.": (
                 options.max_speaker_labels is not None and not options.show_speaker_labels
@@ -138,6 +144,15 @@ def _number(fields: Mapping[str, str], name: str, least: int, most: int) -> int 
     if not (value.isascii() and value.isdecimal()) or len(value) > 9 or not least <= int(value) <= most:
         raise InvalidRequest(f"Invalid {name}. Must be a whole number from {least} to {most}")
     return int(value)
+
+
+def _share(fields: Mapping[str, str], name: str) -> float | None:
+    value = fields.get(name, "").strip()
+    if not value:
+        return None
+    if not _SHARE.fullmatch(value):
+        raise InvalidRequest(f"Invalid {name}. Must be a number from 0 to 1, such as 0.7")
+    return float(value)
 
 
 def _name(fields: Mapping[str, str], name: str) -> str | None:

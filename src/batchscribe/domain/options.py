@@ -29,6 +29,11 @@ PIPELINE_OPTIONS = frozenset(
 #: The options of an engine that tells voices apart.
 SPEAKER_OPTIONS = frozenset({"show_speaker_labels", "max_speaker_labels"})
 
+#: The options of an engine that identifies languages.
+IDENTIFICATION_OPTIONS = frozenset(
+    {"identify_language", "identify_multiple_languages", "language_options", "min_language_score"}
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
@@ -43,6 +48,8 @@ class TranscriptionOptions:
     identify_multiple_languages: bool = False
     #: The languages that identification chooses from; empty means all.
     language_options: tuple[str, ...] = ()
+    #: The least score (0 to 1) with which one language may be identified; None means the usual one.
+    min_language_score: float | None = None
     show_speaker_labels: bool = False
     max_speaker_labels: int | None = None
     channel_identification: bool = False
@@ -70,6 +77,19 @@ class Capabilities:
     options: frozenset[str] = field(default_factory=frozenset)
     #: The classes, under AWS's names, that ``redact_types`` may name where it is one of the options.
     redact_types: frozenset[str] = PATTERN_TYPES
+
+
+def spoken_codes(options: TranscriptionOptions) -> tuple[str, ...]:
+    """Return the languages of which one or several may be spoken; none where any may."""
+    if options.identify_language or options.identify_multiple_languages:
+        return options.language_options
+    return (options.language_code,)
+
+
+def local_options(language_codes: frozenset[str]) -> frozenset[str]:
+    """Return the options of an engine of ours that recognises these languages: one that knows one identifies none."""
+    is_multilingual = len({code.partition("-")[0] for code in language_codes}) > 1
+    return PIPELINE_OPTIONS | SPEAKER_OPTIONS | (IDENTIFICATION_OPTIONS if is_multilingual else frozenset())
 
 
 def asked_options(options: TranscriptionOptions) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import BinaryIO, Protocol
 
+from batchscribe.domain.identification import LanguageWindow
 from batchscribe.domain.media import MediaInfo
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Segment, Transcript
@@ -195,6 +196,16 @@ class Engine(Protocol):
         """Tell apart who can be heard in a chunk, window by window; times are on the recording's scale.
 
         Asked only of an engine whose capabilities have ``show_speaker_labels``. Waits and raises as :meth:`recognise`.
+        """
+
+    def find_languages(
+        self, chunk: ChunkAudio, *, by_stretch: bool, is_cancelled: Callable[[], bool]
+    ) -> tuple[LanguageWindow, ...]:
+        """Say which languages may be spoken in a chunk, window by window in order, on the recording's scale.
+
+        The windows hold what lies between two pauses where languages are wanted ``by_stretch``; otherwise as much as
+        makes the engine sure. Silence gives none. They depend on the chunk's audio alone. Asked only of an engine whose
+        capabilities have ``identify_language``. Waits and raises as :meth:`recognise`.
         """
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
 - ``{"do": "find_windows"}`` with a chunk's samples; answered ``{"windows": [[start, end, bucket], …]}``;
 - ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as
   ``domain/voices.py`` writes them;
+- ``{"do": "find_language"}`` or ``{"do": "find_languages"}`` (by stretch) with a chunk's samples; answered
+  ``{"languages": [LANGUAGE_WINDOW, …]}`` as ``domain/identification.py`` writes them;
 - ``{"do": "recognise", "bucket": 8, "windows": [{"size_bytes": …, "language": "en"}, …]}`` with the windows' samples
   one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
 
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from batchscribe.domain.identification import language_window_to_json
 from batchscribe.domain.voices import voice_window_to_json
 from batchscribe.engines.framing import Header, receive_frame, send_frame
 from batchscribe.engines.recogniser import build_recogniser
@@ -74,6 +77,9 @@ def _answer(recogniser: Recogniser, header: Header, body: bytearray) -> Header:
         return {"windows": [[int(each.start), int(each.end), int(each.bucket)] for each in windows]}
     if header["do"] == "find_voices":
         return {"voices": [voice_window_to_json(each) for each in recogniser.find_voices(samples)]}
+    if header["do"] in {"find_language", "find_languages"}:
+        heard = recogniser.find_languages(samples, by_stretch=header["do"] == "find_languages")
+        return {"languages": [language_window_to_json(each) for each in heard]}
     ends = np.cumsum([each["size_bytes"] // samples.itemsize for each in header["windows"]])
     batch = [
         WindowAudio(pcm=pcm, bucket=header["bucket"], language=each["language"])

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchscribe.domain.identification import language_window_from_json
 from batchscribe.domain.voices import voice_window_from_json
 from batchscribe.engines.process import EngineProcess, ProcessDied
-from batchscribe.engines.schedule import Batch, Cut, PooledWindow
+from batchscribe.engines.schedule import Batch, Cut, PooledWindow, Wanted
 from batchscribe.errors import BatchScribeError, EngineCrashed, ModelUnavailable
 from batchscribe.wire import segment_from_json
 
@@ -201,9 +202,11 @@ class Keeper(threading.Thread):
     def _hand_over(self, work: Cut | Batch, answer: Header) -> None:
         """Give an answer to the calls that wait for it. Raises ProcessDied for one that makes no sense."""
         try:
-            if isinstance(work, Cut) and work.call.wants_voices:
-                voices = tuple(voice_window_from_json(each) for each in answer["voices"])
-                self._schedule.voices_found(work.call, voices)
+            if isinstance(work, Cut) and work.call.wanted is Wanted.VOICES:
+                self._schedule.found(work.call, tuple(voice_window_from_json(each) for each in answer["voices"]))
+            elif isinstance(work, Cut) and work.call.wanted is not Wanted.WORDS:
+                languages = tuple(language_window_from_json(each) for each in answer["languages"])
+                self._schedule.found(work.call, languages)
             elif isinstance(work, Cut):
                 found = [
                     PooledWindow(call=work.call, start=start, end=end, bucket=bucket)
@@ -226,7 +229,7 @@ class Keeper(threading.Thread):
 def _request(work: Cut | Batch) -> tuple[Header, list[memoryview]]:
     """Return the frame that asks for this work."""
     if isinstance(work, Cut):
-        return {"do": "find_voices" if work.call.wants_voices else "find_windows"}, [work.call.pcm]
+        return {"do": work.call.wanted.value}, [work.call.pcm]
     windows = [{"size_bytes": len(each.pcm), "language": each.call.language} for each in work.windows]
     header = {"do": "recognise", "bucket": work.windows[0].bucket, "windows": windows}
     return header, [each.pcm for each in work.windows]

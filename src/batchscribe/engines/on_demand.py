@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from batchscribe.domain.identification import LanguageWindow
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio, Engine
 from batchscribe.domain.transcript import Segment
@@ -38,6 +39,12 @@ class EngineOnDemand:
     def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
         """Tell voices apart, as the engine does."""
         return self._made().find_voices(chunk, is_cancelled=is_cancelled)
+
+    def find_languages(
+        self, chunk: ChunkAudio, *, by_stretch: bool, is_cancelled: Callable[[], bool]
+    ) -> tuple[LanguageWindow, ...]:
+        """Say which languages may be spoken, as the engine does."""
+        return self._made().find_languages(chunk, by_stretch=by_stretch, is_cancelled=is_cancelled)
 
     def close(self) -> None:
         """End the engine, where there is one."""

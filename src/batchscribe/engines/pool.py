@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from batchscribe.domain.identification import LanguageWindow
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES, whisper_language
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import Capabilities, TranscriptionOptions, local_options
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment, shift_segment
 from batchscribe.domain.voices import VoiceWindow, shift_voice_window
 from batchscribe.engines.keeper import READY_STATES, ChildLimits, ChildState, Keeper
-from batchscribe.engines.schedule import Call, Schedule
+from batchscribe.engines.schedule import Call, Schedule, Wanted
 from batchscribe.errors import Cancelled, EngineClosed, UnsupportedLanguage
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class LocalEngine:
         limits: ChildLimits | None = None,
     ) -> None:
         """Make the engine without starting anything; ``processes`` is best the number of cores."""
-        self.capabilities = Capabilities(language_codes=language_codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
+        self.capabilities = Capabilities(language_codes=language_codes, options=local_options(language_codes))
         self._choice = choice
         self._schedule = Schedule(children=processes)
         limits = limits or ChildLimits()
@@ -96,8 +97,21 @@ class LocalEngine:
         """Tell apart who can be heard in a chunk, as the port says; raises as :meth:`recognise` does."""
         if not chunk.pcm:
             return ()
-        call = self._done(chunk, "", lambda _: None, is_cancelled, wants_voices=True)
-        return tuple(shift_voice_window(window, chunk.start) for window in call.voices)
+        found = self._done(chunk, "", lambda _: None, is_cancelled, wanted=Wanted.VOICES).found
+        return tuple(shift_voice_window(window, chunk.start) for window in cast("tuple[VoiceWindow, ...]", found))
+
+    def find_languages(
+        self, chunk: ChunkAudio, *, by_stretch: bool, is_cancelled: Callable[[], bool]
+    ) -> tuple[LanguageWindow, ...]:
+        """Say which languages may be spoken in a chunk, as the port says; raises as :meth:`recognise` does."""
+        if not chunk.pcm:
+            return ()
+        wanted = Wanted.LANGUAGES if by_stretch else Wanted.LANGUAGE
+        found = self._done(chunk, "", lambda _: None, is_cancelled, wanted=wanted).found
+        return tuple(
+            replace(window, start=window.start + chunk.start, end=window.end + chunk.start)
+            for window in cast("tuple[LanguageWindow, ...]", found)
+        )
 
     def _done(
         self,
@@ -106,7 +120,7 @@ class LocalEngine:
         on_progress: Callable[[float], None],
         is_cancelled: Callable[[], bool],
         *,
-        wants_voices: bool = False,
+        wanted: Wanted = Wanted.WORDS,
     ) -> Call:
         """Give a chunk to the children and wait until it is done."""
         self._start_keepers()
@@ -115,7 +129,7 @@ class LocalEngine:
             priority=chunk.priority,
             language=language,
             pcm=memoryview(chunk.pcm),
-            wants_voices=wants_voices,
+            wanted=wanted,
             changed=threading.Condition(self._schedule.lock),
         )
         self._schedule.add(call)

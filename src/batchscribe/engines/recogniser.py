@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from batchscribe.domain.identification import LanguageWindow
     from batchscribe.domain.transcript import Segment
     from batchscribe.domain.voices import VoiceWindow
     from batchscribe.engines.whisper import WindowAudio
@@ -29,6 +30,12 @@ class Recogniser(Protocol):
 
     def find_voices(self, pcm: NDArray[np.int16]) -> tuple[VoiceWindow, ...]:
         """Tell apart who can be heard in a chunk of 16 kHz samples, in seconds from its start."""
+
+    def find_languages(self, pcm: NDArray[np.int16], *, by_stretch: bool) -> tuple[LanguageWindow, ...]:
+        """Say which languages may be spoken in a chunk of 16 kHz samples, in seconds from its start.
+
+        Of stretches between two pauses, or in windows as long as they are sure; silence gives none.
+        """
 
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.

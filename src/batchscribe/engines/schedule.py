@@ -17,6 +17,7 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
 from batchscribe.errors import BatchScribeError, EngineClosed, EngineCrashed
 
 if TYPE_CHECKING:
+    from batchscribe.domain.identification import LanguageWindow
     from batchscribe.domain.transcript import Segment
     from batchscribe.domain.voices import VoiceWindow
 
@@ -37,6 +39,15 @@ _BATCH_SECONDS = 64
 _USUAL_WINDOW_SECONDS = 30.0
 
 
+class Wanted(Enum):
+    """What is wanted of a chunk; the values are what a child is asked to do with it first."""
+
+    WORDS = "find_windows"
+    VOICES = "find_voices"
+    LANGUAGE = "find_language"
+    LANGUAGES = "find_languages"
+
+
 @dataclass(eq=False, kw_only=True)
 class Call:
     """One chunk on its way through the pool. All fields that change are guarded by the schedule's lock."""
@@ -45,15 +56,14 @@ class Call:
     priority: float
     language: str
     pcm: memoryview
-    #: Whether its voices are wanted, rather than its words.
-    wants_voices: bool = False
+    wanted: Wanted = Wanted.WORDS
     #: Set when anything below changes.
     changed: threading.Condition
     number: int = 0
     cut_deaths: int = 0
     windows: list[PooledWindow] | None = None
-    #: In seconds from the chunk's start.
-    voices: tuple[VoiceWindow, ...] = ()
+    #: What was wanted, where that is not words: in seconds from the chunk's start.
+    found: tuple[VoiceWindow, ...] | tuple[LanguageWindow, ...] = ()
     seconds_done: float = 0.0
     #: Nobody waits for this call any more: it is done, failed or dropped.
     is_over: bool = False
@@ -101,7 +111,7 @@ class PooledWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Work for a child: find the windows of a chunk, or where that is wanted, its voices."""
+    """Work for a child: find the windows of a chunk, or where that is wanted, its voices or languages."""
 
     call: Call
 
@@ -184,9 +194,10 @@ class Schedule:
                 return None
             if self._cuts:
                 call = min(self._cuts, key=self._cut_turn)
-                if not (call.wants_voices and self._windows and self._has_sooner_window(call)):
+                is_long = call.wanted is not Wanted.WORDS
+                if not (is_long and self._windows and self._has_sooner_window(call)):
                     self._cuts.remove(call)
-                    if call.wants_voices:
+                    if is_long:
                         self._served_seconds[call.job_name] += call.duration
                     return Cut(call=call)
             return self._take_batch(max_batch) if self._windows else None
@@ -203,10 +214,10 @@ class Schedule:
                 self.changed.notify_all()
             call.changed.notify_all()
 
-    def voices_found(self, call: Call, voices: tuple[VoiceWindow, ...]) -> None:
-        """Hand a chunk's voices to its call."""
+    def found(self, call: Call, found: tuple[VoiceWindow, ...] | tuple[LanguageWindow, ...]) -> None:
+        """Hand a chunk's voices or languages to its call."""
         with self.lock:
-            call.voices, call.seconds_done = voices, call.duration
+            call.found, call.seconds_done = found, call.duration
             call.end()
 
     def batch_done(self, batch: Batch, results: list[tuple[Segment, ...]]) -> None:
@@ -278,8 +289,8 @@ class Schedule:
         return call.priority, self._served_seconds.setdefault(call.job_name, 0.0), call.number
 
     def _cut_turn(self, call: Call) -> tuple[bool, tuple[float, float, int]]:
-        """Return what sorts chunks to cut: they go ahead of voices, which take as long as words do."""
-        return call.wants_voices, self._turn(call)
+        """Return what sorts chunks to cut: they go ahead of voices and languages, which take as long as words do."""
+        return call.wanted is not Wanted.WORDS, self._turn(call)
 
     def _has_sooner_window(self, call: Call) -> bool:
         """Whether a window waits whose turn is before this call's."""

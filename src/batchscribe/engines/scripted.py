@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchscribe.domain.identification import LanguageWindow
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import Capabilities, TranscriptionOptions, local_options
+from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.domain.voices import Voice, VoiceWindow, one_sided_vector
 from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 #: The words that it chooses from unless it is told what to say.
 WORDS = ("river", "stone", "house", "bird", "tree", "slowly", "quiet", "tall", "green", "nine", "watched", "old", "ran")
+#: Those that it chooses from in Spanish: so its words tell in which language a chunk was recognised.
+SPANISH_WORDS = ("rio", "piedra", "casa", "ave", "verde", "despacio", "quieto", "alto", "nueve", "miraba", "viejo")
+#: The languages that it hears: a second whose samples are 0 or more together is in the first, another in the second.
+LANGUAGES = ("en", "es")
 _STEP_SECONDS = 0.2
 
 
@@ -79,7 +85,7 @@ class ScriptedEngine:
         """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
         self.capabilities = Capabilities(
             language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES,
-            options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"},
+            options=local_options(WHISPER_LANGUAGE_CODES) | {"vocabulary_name"},
         )
         self._script = script or Script()
         self._say = say
@@ -116,7 +122,11 @@ class ScriptedEngine:
         on_progress(chunk.duration)
         if not any(chunk.pcm):
             return ()
-        said = self._words_from_audio(chunk, options.phrases or WORDS) if self._say is None else self._say(chunk)
+        said = (
+            self._words_from_audio(chunk, options.phrases or _words_in(options.language_code))
+            if self._say is None
+            else self._say(chunk)
+        )
         return _segments(said.split(), chunk)
 
     def find_voices(self, chunk: ChunkAudio, *, is_cancelled: Callable[[], bool]) -> tuple[VoiceWindow, ...]:
@@ -129,6 +139,29 @@ class ScriptedEngine:
         voice = Voice(turns=((chunk.start, end),), seconds=chunk.duration, vector=one_sided_vector(chunk.index % 2))
         return (VoiceWindow(start=chunk.start, end=end, voices=(voice,)),)
 
+    def find_languages(
+        self,
+        chunk: ChunkAudio,
+        *,
+        by_stretch: bool,  # noqa: ARG002 - a second is both
+        is_cancelled: Callable[[], bool],
+    ) -> tuple[LanguageWindow, ...]:
+        """Hear one of :data:`LANGUAGES` in each second that is not silent. Raises Cancelled."""
+        if is_cancelled():
+            raise Cancelled("Cancelled by request.")
+        size = BYTES_PER_SAMPLE * SAMPLE_RATE_HERTZ
+        seconds = {start // size: chunk.pcm[start : start + size] for start in range(0, len(chunk.pcm), size)}
+        return tuple(
+            LanguageWindow(
+                start=chunk.start + second,
+                end=chunk.start + second + len(pcm) / size,
+                speech=len(pcm) / size,
+                probabilities=_heard(pcm),
+            )
+            for second, pcm in seconds.items()
+            if any(pcm)
+        )
+
     def close(self) -> None:
         """Let every chunk that waits raise EngineClosed."""
         self._closed.set()
@@ -138,6 +171,17 @@ class ScriptedEngine:
         number = max(1, round(chunk.duration * self._script.words_per_second))
         seed = zlib.crc32(chunk.pcm)
         return " ".join(words[(seed >> i % 27) % len(words)] for i in range(number))
+
+
+def _words_in(language_code: str) -> tuple[str, ...]:
+    return SPANISH_WORDS if language_code.startswith("es") else WORDS
+
+
+def _heard(pcm: bytes) -> dict[str, float]:
+    """Return how probable each language is in some samples."""
+    is_negative = sum(memoryview(pcm).cast("h")) < 0
+    first, second = LANGUAGES[is_negative], LANGUAGES[not is_negative]
+    return {first: 0.9, second: 0.1}
 
 
 def _segments(words: list[str], chunk: ChunkAudio) -> tuple[Segment, ...]:

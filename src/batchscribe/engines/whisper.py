@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Item, ItemKind
 from batchscribe.domain.transcript import Quality as Signs
+from batchscribe.engines.identification import LanguageFinder
 from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
 from batchscribe.engines.voice_activity import VoiceActivity
 from batchscribe.engines.voices import VoiceModel
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from batchscribe.domain.identification import LanguageWindow
     from batchscribe.domain.transcript import Segment
     from batchscribe.domain.voices import VoiceWindow
 
@@ -109,6 +111,10 @@ class WhisperRecogniser:
         if self._voices is None:
             self._voices = VoiceModel()
         return self._voices.windows(pcm)
+
+    def find_languages(self, pcm: NDArray[np.int16], *, by_stretch: bool) -> tuple[LanguageWindow, ...]:
+        """Say which languages may be spoken in a chunk of 16 kHz samples, as the port of recognisers says."""
+        return LanguageFinder(self._model, self._voice_activity).windows(pcm, by_stretch=by_stretch)
 
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.

@@ -75,6 +75,12 @@ class MediaUnreachable(RecordingFailed):
     retry_after_seconds: float = 0.0
 
 
+class LanguageUnclear(RecordingFailed):
+    """The language was to be identified, and no language reaches the score that is asked for."""
+
+    code = "language_unclear"
+
+
 class EngineCrashed(RecordingFailed):
     """The engine process died each time it was given this recording."""
 

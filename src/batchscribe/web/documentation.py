@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from batchscribe.domain.identification import USUAL_FLOOR
 from batchscribe.domain.option_fields import FILTER_METHODS
 from batchscribe.domain.options import PATTERN_TYPES
 from batchscribe.domain.submission import LONGEST_SECONDS, SOURCE_FIELDS, Priority
@@ -95,9 +96,16 @@ def _truth(description: str) -> dict[str, Any]:
 
 #: Form fields that say how to transcribe, as ``domain/option_fields.py`` reads them. Some need an engine that can.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "identify_language": _truth("Find the language, where the engine can."),
-    "identify_multiple_languages": _truth("Find the language of every stretch, where the engine can."),
+    "identify_language": _truth("In the place of language_code: find out the language, where the engine can."),
+    "identify_multiple_languages": _truth("In its place: find out the language of every stretch, where it can."),
     "language_options": _text("Language codes to choose from, separated by commas.", examples=["en-US,es-US"]),
+    "min_language_score": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": f"Below this score of the identified language the job fails; {USUAL_FLOOR:g} where it is not "
+        "given, 0 never.",
+    },
     "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
     "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30, "description": "How many at most."},
     "channel_identification": _truth("Transcribe each channel apart: two of them, or what the engine can."),

@@ -33,6 +33,26 @@ class JobMissing(BaseModel):
     message: str | None = Field(default=None, examples=["The transcription job does not exist or has been deleted."])
 
 
+class SpokenSeconds(BaseModel):
+    """A language that was identified, and how long it is spoken."""
+
+    language_code: LanguageCode
+    duration_in_seconds: Seconds
+
+
+class _Identified(BaseModel):
+    """What was identified, where that was asked for; ``language_code`` is the usual one until it is."""
+
+    identify_language: bool | None = Field(default=None, description="Only where that was asked for.")
+    identified_language_score: float | None = Field(
+        default=None, ge=0, le=1, description="How probable the identified language is; absent until it is identified."
+    )
+    identify_multiple_languages: bool | None = Field(default=None, description="Only where that was asked for.")
+    language_codes: list[SpokenSeconds] | None = Field(
+        default=None, description="The languages of all stretches, the longest first; absent until they are identified."
+    )
+
+
 class SubmittedJob(BaseModel):
     """The job that a recording was taken in as."""
 
@@ -61,7 +81,7 @@ class SubmittedJob(BaseModel):
     )
 
 
-class QueuedJob(BaseModel):
+class QueuedJob(_Identified):
     """A job that waits to start."""
 
     job_name: JobName
@@ -74,7 +94,7 @@ class QueuedJob(BaseModel):
     fetch_total_bytes: int | None = Field(default=None, ge=0, description="By its host's word, where it says so.")
 
 
-class RunningJob(BaseModel):
+class RunningJob(_Identified):
     """A job whose recording is being transcribed."""
 
     job_name: JobName
@@ -88,7 +108,7 @@ class RunningJob(BaseModel):
     engine: str | None = Engine
 
 
-class CompletedJob(BaseModel):
+class CompletedJob(_Identified):
     """A job with its transcript."""
 
     job_name: JobName
@@ -108,7 +128,7 @@ class CompletedJob(BaseModel):
     estimated_cost_usd: float | None = Field(default=None, description="By the engine's list price, in US dollars.")
 
 
-class FailedJob(BaseModel):
+class FailedJob(_Identified):
     """A job that will have no transcript."""
 
     job_name: JobName
@@ -123,7 +143,7 @@ class FailedJob(BaseModel):
 JobAnswer = Annotated[QueuedJob | RunningJob | CompletedJob | FailedJob, Field(discriminator="status")]
 
 
-class ListedJob(BaseModel):
+class ListedJob(_Identified):
     """One line of a list of jobs."""
 
     job_name: JobName

@@ -14,6 +14,7 @@ import numpy as np
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, ChunkAudio, Engine
 from batchscribe.domain.transcript import Fragment, Segment, Speaker, Transcript, join_segments, with_speakers
+from batchscribe.workflow.identifying import recognise_languages
 
 
 def one_after_the_other(pcm: bytes, channels: int) -> bytes:
@@ -54,7 +55,8 @@ def recognise_channels(
     joined: tuple[Segment, ...] = ()
     for number in range(channels):
         done = number * seconds
-        segments = engine.recognise(
+        segments = recognise_languages(
+            engine,
             replace(chunk, pcm=chunk.pcm[number * length : (number + 1) * length]),
             options,
             on_progress=lambda now, done=done: on_progress((done + now) / channels),  # type: ignore[misc]

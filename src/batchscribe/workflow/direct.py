@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.ports import ChunkAudio, Decoder, Engine
-from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
+from batchscribe.domain.transcript import Fragment, SpokenLanguage, Transcript, join_fragments
 from batchscribe.errors import MediaMissing
 from batchscribe.finishing import finished
 from batchscribe.finishing.speakers import with_voices
 from batchscribe.workflow.channels import one_after_the_other, recognise_chunk, with_channels
 from batchscribe.workflow.cutting import cut
+from batchscribe.workflow.identifying import Listener, language_when_silent, with_languages
 
 #: How many chunks are given to the engine at once; more is only memory.
 _CHUNKS_AHEAD = 8
@@ -43,6 +45,13 @@ def transcribe_directly(
     abandoned = threading.Event()
     progress = _Progress(on_progress)
     apart = options.channel_identification
+    decided: tuple[SpokenLanguage, ...] | None = None
+    if options.identify_language:
+        listener = Listener(engine=engine, decoding=threading.Semaphore(), is_cancelled=abandoned.is_set)
+        with path.open("rb") as whole_media, decoder.open(whole_media) as audio:
+            decided = listener.languages(audio, options, job_name=str(path))
+        code = decided[0].language_code if decided else language_when_silent(options)
+        options = replace(options, language_code=code)
 
     def recognise(chunk: ChunkAudio, channels: int) -> Fragment:
         return recognise_chunk(
@@ -72,6 +81,7 @@ def transcribe_directly(
             abandoned.set()
             raise
     transcript = join_fragments(joined, language_code=options.language_code, duration=start)
+    transcript = with_languages(transcript, options, decided)
     transcript = with_voices(transcript, joined, options)
     return finished(with_channels(transcript, audio.channels if apart else 0), options, filter_words)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine as Database
 
-from batchscribe.database import chunks, jobs, transcripts, word_lists
+from batchscribe.database import chunks, identification, jobs, transcripts, word_lists
 from batchscribe.database.chunks import Chunk
 from batchscribe.domain.chunks import ChunkLimits
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, work_prefix
@@ -27,7 +27,7 @@ from batchscribe.domain.ports import (
     Engine,
     MediaStore,
 )
-from batchscribe.domain.transcript import Fragment, Transcript, join_fragments
+from batchscribe.domain.transcript import Fragment, SpokenLanguage, Transcript, join_fragments
 from batchscribe.domain.word_lists import WordListKind
 from batchscribe.errors import Cancelled, MediaMissing, RecordingFailed
 from batchscribe.finishing import finished
@@ -35,6 +35,7 @@ from batchscribe.finishing.speakers import with_voices
 from batchscribe.workflow.channels import one_after_the_other, recognise_chunk, with_channels
 from batchscribe.workflow.cutting import cut
 from batchscribe.workflow.dispatch import Dispatcher, chunk_priority
+from batchscribe.workflow.identifying import Listener, with_languages, with_stored_language
 from batchscribe.workflow.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Pipeline:
         with self.database.connect() as connection:
             planned = chunks.planned_count(connection, job.name)
         if planned is None:
+            job = with_stored_language(self.database, job, lambda: self._listen(job))
             apart = job.options.channel_identification
             with self.store.open(job.media_key) as media, self.decoder.open(media, channels_apart=apart) as audio:
                 self._describe(job.name, audio)
@@ -113,6 +115,17 @@ class Pipeline:
             self._recognise(job.name, 0)
         else:
             self._finish_if_complete(job.name)
+
+    def _listen(self, job: TranscriptionJob) -> tuple[SpokenLanguage, ...]:
+        """Find out which language is spoken in a recording."""
+        listener = Listener(
+            engine=self.engine,
+            decoding=self.decoding,
+            is_cancelled=lambda: self.in_flight.is_ended(job.name),
+        )
+        priority = float(chunk_priority(job.priority.rank, 0))
+        with self.store.open(job.media_key) as media, self.decoder.open(media) as audio:
+            return listener.languages(audio, job.options, job_name=job.name, priority=priority)
 
     def _describe(self, job_name: str, audio: DecodedAudio) -> None:
         with self.database.begin() as connection:
@@ -232,6 +245,8 @@ class Pipeline:
         transcript = self._joined(job, fragments)
         with self.database.begin() as connection:
             # Two workers may both have seen the last chunk done: the first transition wins, the second changes nothing.
+            if job.options.identify_multiple_languages:
+                identification.note_languages(connection, job_name, transcript.language_code, transcript.languages)
             if jobs.move_job(connection, job_name, JobStatus.COMPLETED, at=datetime.now(UTC)):
                 transcripts.save_transcript(connection, job_name, transcript)
                 chunks.forget_fragments(connection, job_name)
@@ -243,4 +258,5 @@ class Pipeline:
             channels = chunks.channel_count(connection, job.name) if job.options.channel_identification else 0
             words = word_lists.words_of(connection, job.name, WordListKind.VOCABULARY_FILTER)
         joined = join_fragments(fragments, language_code=job.options.language_code, duration=job.media_duration or 0.0)
+        joined = with_languages(joined, job.options, job.languages)
         return finished(with_channels(with_voices(joined, fragments, job.options), channels), job.options, words)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 
-from batchscribe.database import jobs, remote, remote_slots, transcripts
+from batchscribe.database import identification, jobs, remote, remote_slots, transcripts
 from batchscribe.database.remote import RemoteRow, RemoteStage
 from batchscribe.domain.job import Failure, JobStatus
 from batchscribe.domain.ports import RemoteEngine, RemoteJob, RemoteStart, RemoteStatus
@@ -135,7 +135,7 @@ class RemoteSteps:
             billed_seconds=cost.billed_seconds,
             estimated_cost_usd=cost.estimated_usd,
         )
-        transcripts.note_language(connection, row.job_name, transcript.language_code)
+        identification.note_languages(connection, row.job_name, transcript.language_code, transcript.languages)
         if jobs.move_job(connection, row.job_name, JobStatus.COMPLETED, at=now):
             transcripts.save_transcript(connection, row.job_name, transcript)
 

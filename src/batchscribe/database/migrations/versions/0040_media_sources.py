@@ -6,7 +6,7 @@ from alembic import op
 from batchscribe.database.utc_date_time import UtcDateTime
 
 revision = "0040"
-down_revision = "0030"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
