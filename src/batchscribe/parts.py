@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.decoding.sandbox import sandbox_status
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities
+from batchscribe.domain.options import OWN_ENGINE_OPTIONS, Capabilities
 from batchscribe.domain.ports import Engine, MediaStore
 from batchscribe.egress import EgressRules
 from batchscribe.errors import ConfigurationError, SandboxUnavailable
@@ -202,13 +202,11 @@ def _capabilities(settings: Settings) -> dict[str, Capabilities]:
 
 def _own_capabilities(settings: Settings) -> Capabilities:
     if EngineName.SCRIPTED in settings.engines:
-        return Capabilities(
-            language_codes=WHISPER_LANGUAGE_CODES, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
-        )
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=OWN_ENGINE_OPTIONS)
     from batchscribe.engines.catalogue import ModelCatalogue
 
     codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)
-    return Capabilities(language_codes=codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
+    return Capabilities(language_codes=codes, options=OWN_ENGINE_OPTIONS)
 
 
 def _unusable_database(settings: Settings, error: Exception) -> ConfigurationError:

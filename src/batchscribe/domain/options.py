@@ -29,6 +29,9 @@ PIPELINE_OPTIONS = frozenset(
 #: The options of an engine that tells voices apart.
 SPEAKER_OPTIONS = frozenset({"show_speaker_labels", "max_speaker_labels"})
 
+#: The options of the engines that run here, for any language: they tell voices apart and favour phrases.
+OWN_ENGINE_OPTIONS = PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:

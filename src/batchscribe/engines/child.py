@@ -8,8 +8,8 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
 - ``{"do": "find_windows"}`` with a chunk's samples; answered ``{"windows": [[start, end, bucket], …]}``;
 - ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as
   ``domain/voices.py`` writes them;
-- ``{"do": "recognise", "bucket": 8, "windows": [{"size_bytes": …, "language": "en"}, …]}`` with the windows' samples
-  one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
+- ``{"do": "recognise", "bucket": 8, "vocabularies": [["Ann Lee", …], …], "windows": [{"size_bytes": …, "language":
+  "en", "vocabulary": 0}, …]}`` with the windows' samples one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
 
 Every answer but ``unavailable`` carries ``rss_bytes``. Anything that goes wrong ends the process; its parent sees that.
 """
@@ -74,9 +74,12 @@ def _answer(recogniser: Recogniser, header: Header, body: bytearray) -> Header:
         return {"windows": [[int(each.start), int(each.end), int(each.bucket)] for each in windows]}
     if header["do"] == "find_voices":
         return {"voices": [voice_window_to_json(each) for each in recogniser.find_voices(samples)]}
+    vocabularies = [tuple(phrases) for phrases in header["vocabularies"]]
     ends = np.cumsum([each["size_bytes"] // samples.itemsize for each in header["windows"]])
     batch = [
-        WindowAudio(pcm=pcm, bucket=header["bucket"], language=each["language"])
+        WindowAudio(
+            pcm=pcm, bucket=header["bucket"], language=each["language"], phrases=vocabularies[each["vocabulary"]]
+        )
         for pcm, each in zip(np.split(samples, ends[:-1]), header["windows"], strict=True)
     ]
     results = recogniser.recognise(batch)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import WHISPER_LANGUAGE_CODES, whisper_language
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import OWN_ENGINE_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment, shift_segment
 from batchscribe.domain.voices import VoiceWindow, shift_voice_window
@@ -57,7 +57,7 @@ class LocalEngine:
         limits: ChildLimits | None = None,
     ) -> None:
         """Make the engine without starting anything; ``processes`` is best the number of cores."""
-        self.capabilities = Capabilities(language_codes=language_codes, options=PIPELINE_OPTIONS | SPEAKER_OPTIONS)
+        self.capabilities = Capabilities(language_codes=language_codes, options=OWN_ENGINE_OPTIONS)
         self._choice = choice
         self._schedule = Schedule(children=processes)
         limits = limits or ChildLimits()
@@ -83,7 +83,7 @@ class LocalEngine:
             raise UnsupportedLanguage(f"The local engine does not recognise {options.language_code}.")
         if not chunk.pcm:
             return ()
-        call = self._done(chunk, language, on_progress, is_cancelled)
+        call = self._done(chunk, language, on_progress, is_cancelled, phrases=options.phrases)
         # A call and its windows hold each other: parted here, its audio goes at once and not when rubbish is collected.
         windows, call.windows = call.windows or [], None
         return tuple(
@@ -106,6 +106,7 @@ class LocalEngine:
         on_progress: Callable[[float], None],
         is_cancelled: Callable[[], bool],
         *,
+        phrases: tuple[str, ...] = (),
         wants_voices: bool = False,
     ) -> Call:
         """Give a chunk to the children and wait until it is done."""
@@ -115,6 +116,7 @@ class LocalEngine:
             priority=chunk.priority,
             language=language,
             pcm=memoryview(chunk.pcm),
+            phrases=phrases,
             wants_voices=wants_voices,
             changed=threading.Condition(self._schedule.lock),
         )

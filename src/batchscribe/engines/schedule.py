@@ -45,6 +45,8 @@ class Call:
     priority: float
     language: str
     pcm: memoryview
+    #: What is favoured in its words.
+    phrases: tuple[str, ...] = ()
     #: Whether its voices are wanted, rather than its words.
     wants_voices: bool = False
     #: Set when anything below changes.

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES, WHISPER_LANGUAGE_CODES
-from batchscribe.domain.options import PIPELINE_OPTIONS, SPEAKER_OPTIONS, Capabilities, TranscriptionOptions
+from batchscribe.domain.options import OWN_ENGINE_OPTIONS, Capabilities, TranscriptionOptions
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.domain.voices import Voice, VoiceWindow, one_sided_vector
 from batchscribe.errors import Cancelled, EngineClosed, EngineCrashed
@@ -79,7 +79,7 @@ class ScriptedEngine:
         """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
         self.capabilities = Capabilities(
             language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES,
-            options=PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"},
+            options=OWN_ENGINE_OPTIONS,
         )
         self._script = script or Script()
         self._say = say
