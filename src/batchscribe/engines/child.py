@@ -9,7 +9,8 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
 - ``{"do": "find_voices"}`` with a chunk's samples; answered ``{"voices": [VOICE_WINDOW, …]}`` as
   ``domain/voices.py`` writes them;
 - ``{"do": "recognise", "bucket": 8, "vocabularies": [["Ann Lee", …], …], "windows": [{"size_bytes": …, "language":
-  "en", "vocabulary": 0}, …]}`` with the windows' samples one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
+  "en", "vocabulary": 0}, …]}`` with the windows' samples one after another; answered ``{"results": [[SEGMENT, …], …]}``
+  with segments as ``wire.py`` writes them.
 
 Every answer but ``unavailable`` carries ``rss_bytes``. Anything that goes wrong ends the process; its parent sees that.
 """

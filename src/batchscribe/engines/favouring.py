@@ -1,8 +1,8 @@
-"""Favours the phrases of a vocabulary: what was recognised gives way to a phrase where the model finds that plausible.
+"""Favours the phrases of a vocabulary: what was recognised gives way to a phrase that the model finds plausible.
 
-Stretches of recognised words that sound or are spelt like a phrase are found first (``phrase_index.py``). The model then
-says how probable the window's text is with the phrase in their place and how probable it is as it stands. A phrase that
-makes it less probable by no more than its bonus is taken.
+Stretches of recognised words that sound or are spelt like a phrase are found first (``phrase_index.py``). The model
+then says how probable the window's text is with the phrase in their place and how probable it is as it stands. A phrase
+that makes it less probable by no more than its bonus is taken.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _MOST_ASKED = 32
 #: How many vocabularies a process keeps indexed.
 _INDEXES_KEPT = 4
 _MARKS_AROUND = re.compile(r"^(\W*)(.*?)((?:['\u2019]s)?\W*)$", re.DOTALL)
+_WORD = re.compile(r"\w+")
 _GENITIVE = re.compile(r"['\u2019]s$")
 _GENITIVE_AT_START = re.compile(r"^['\u2019]s")
 _SENTENCE_END = re.compile(r"[.?!\u2026\u3002\uff1f\uff01\u0964\u061f]['\"\u201d\u2019)]*$")
@@ -91,7 +92,7 @@ def index_of(phrases: tuple[str, ...]) -> PhraseIndex:
 def find_readings(words: list[str], index: PhraseIndex) -> list[Reading]:
     """Return every stretch that is alike to a phrase, without those that say the phrase already."""
     found: list[Reading] = []
-    said: list[tuple[int, int]] = []
+    said: list[tuple[int, int, str]] = []
     for first in range(len(words)):
         text = ""
         for last in range(first + 1, len(words) + 1):
@@ -111,18 +112,20 @@ def find_readings(words: list[str], index: PhraseIndex) -> list[Reading]:
                 shown = _shown(phrase, core, starts_sentence=starts_sentence)
                 new = head + shown + (tail if not _GENITIVE.search(phrase) else _GENITIVE_AT_START.sub("", tail))
                 if new == text:
-                    said.append((first, last))
+                    said.append((first, last, phrase))
                     continue
                 bonus = min(_MOST_BONUS, _BONUS_A_LETTER * sum(map(str.isalnum, phrase)))
                 bonus *= (alike.likeness - _LEAST_LIKENESS) / (1 - _LEAST_LIKENESS)
                 found.append(Reading(first=first, last=last, text=new, likeness=alike.likeness, bonus=bonus))
-    return [each for each in found if not any(_is_spoilt(start, end, by=each) for start, end in said)]
+    return [each for each in found if not any(_spoils(each, start, end, phrase) for start, end, phrase in said)]
 
 
-def _is_spoilt(start: int, end: int, *, by: Reading) -> bool:
-    """Whether a phrase that was recognised as it is would be lost by a reading, and not for a longer phrase."""
-    is_touched = by.first < end and start < by.last
-    return is_touched and not (by.first <= start and end <= by.last and by.last - by.first > end - start)
+def _spoils(reading: Reading, start: int, end: int, phrase: str) -> bool:
+    """Whether a phrase that was recognised would be lost by a reading, and not to a longer phrase that has it within."""
+    if reading.last <= start or end <= reading.first:
+        return False
+    said, instead = (f" {' '.join(_WORD.findall(text.casefold()))} " for text in (phrase, reading.text))
+    return said == instead or said not in instead
 
 
 def _worth_asking(readings: list[Reading]) -> list[Reading]:

@@ -1,7 +1,7 @@
 """Finds the phrases of a vocabulary that sound or are spelt like what was recognised, at a cost that stays small.
 
-A phrase is looked for by the pairs of letters that it shares with a stretch of text, rarest pair first, and only so many
-phrases are looked at closely: a list of thousands costs about what a list of dozens costs.
+A phrase is looked for by the pairs of letters that it shares with a stretch of text, rarest pair first, and only so
+many phrases are looked at closely: a list of thousands costs about what a list of dozens costs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Alike:
 
 
 def sounded(text: str) -> Sounded:
-    """Return how a text sounds, about, in any script; rules for one sound in several spellings are for Latin letters."""
+    """Return how a text sounds, about, in any script; one sound in several spellings is known in Latin letters."""
     whole = unicodedata.normalize("NFKD", text).casefold().translate(_KATAKANA)
     words = ["".join(filter(str.isalnum, word)) for word in whole.split()]
     letters = sounds = "".join(words)
@@ -102,7 +102,9 @@ class PhraseIndex:
             shared.update(numbers[:_MOST_FOLLOWED])
         close = sorted(shared, key=lambda number: (-self._overlap(number, shared[number], wanted), number))
         found = [Alike(_likeness(wanted, self._sounded[number]), number) for number in close[:_MOST_CLOSE]]
-        return sorted((each for each in found if each.likeness >= least), key=lambda each: (-each.likeness, each.phrase))
+        return sorted(
+            (each for each in found if each.likeness >= least), key=lambda each: (-each.likeness, each.phrase)
+        )
 
     def _overlap(self, number: int, shared: int, wanted: Sounded) -> float:
         """Return about which share of both their pairs a phrase and a text have in common."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ctranslate2 import StorageView
+    from ctranslate2.models import Whisper
     from faster_whisper.tokenizer import Tokenizer
 
 #: The alignment that comes with the probabilities is not wanted: over so few frames it costs nothing.
@@ -20,7 +22,7 @@ _LEAST_PROBABILITY = 1e-10
 class WindowText:
     """What ``favouring.TextModel`` asks for, of one encoded window."""
 
-    def __init__(self, model: Any, encoded: Any, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Whisper, encoded: StorageView, tokenizer: Tokenizer) -> None:
         """Take CTranslate2's model, the encoder's output as it wants it, and the tokenizer of the language."""
         self._model, self._encoded, self._tokenizer = model, encoded, tokenizer
 

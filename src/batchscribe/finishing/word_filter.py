@@ -12,7 +12,7 @@ from batchscribe.finishing.spans import ItemText, Span, texts_of, with_spans_rep
 #: What AWS writes in the place of a word that is masked.
 MASK = "***"
 
-#: Marks that make one word of what stands on both their sides, as AWS's items have it; after a word its genitive is none.
+#: Marks that make one word of what stands on both their sides, as AWS's items have it; but a genitive is its word.
 _JOINING_MARKS = frozenset("-\u2010\u2011'\u2019.,:@_&+/")
 _GENITIVE = re.compile(r"['\u2019]s(?!\w)")
 
@@ -29,8 +29,9 @@ _UNSPACED = (
 def filtered(segments: tuple[Segment, ...], words: Sequence[str], method: str) -> tuple[Segment, ...]:
     """Return the segments with the words masked (``***``, one for each word or phrase), removed or tagged.
 
-    A word counts only whole: ``sea`` is not found in ``season``, nor ``law`` in ``mother-in-law``, but in ``sea's``; in scripts without spaces it is found wherever it
-    stands. Phrases are found across items. A mask has the time of what it covers.
+    A word counts only whole: ``sea`` is not found in ``season``, nor ``law`` in ``mother-in-law``, but in ``sea's``; in
+    scripts without spaces it is found wherever it stands. Phrases are found across items. A mask has the time of what
+    it covers.
     """
     wanted = {_folded(word) for word in words}
     lengths = sorted({len(word) for word in wanted}, reverse=True)
