@@ -1,4 +1,4 @@
-"""Phrases that sound or are spelt like what was recognised: the index, and the readings that the model is asked about."""
+"""Phrases that sound or are spelt like what was recognised: the index, and what the model is asked about."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_where_the_model_refuses_the_most_alike_phrase_the_next_is_taken() -> No
 
 def test_a_list_of_thousands_costs_little_more_than_one_of_hundreds() -> None:
     """What is looked at closely for a stretch does not grow with the list."""
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - made-up words, no secret
     syllables = ["".join(each) for each in itertools.product("bdfgklmnprstv", "aeiou")]
     phrases = tuple({"".join(chance.choices(syllables, k=chance.randint(2, 5))) for _ in range(6000)})
     index = PhraseIndex(phrases)
@@ -124,7 +124,7 @@ def test_a_list_of_thousands_costs_little_more_than_one_of_hundreds() -> None:
 
 def test_sounds_are_letters_alone() -> None:
     """Whatever is given, nothing but letters and digits is compared."""
-    chance = random.Random(6)
+    chance = random.Random(6)  # noqa: S311 - made-up words, no secret
     for _ in range(200):
         text = "".join(chance.choices(string.printable + "äßЖ天が", k=12))
         assert all(letter.isalnum() for letter in sounded(text).sounds)

@@ -8,6 +8,7 @@ that makes it less probable by no more than its bonus is taken.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: How alike a stretch must be for the model to be asked, and of which likeness the bonus begins.
-_LEAST_LIKENESS = 0.5
+_LEAST_LIKENESS = 0.65
 #: Nats of bonus for a phrase that is wholly alike, by its letters up to a limit.
-_BONUS_A_LETTER = 1.0
-_MOST_BONUS = 9.0
+_BONUS_A_LETTER = 1.75
+_MOST_BONUS = 14.0
 #: A phrase may cover so many words more than it has itself: one rare word is heard as several.
 _WORDS_MORE = 3
 #: How many readings the model is asked about for each word that may be replaced, and in a window.
@@ -56,6 +57,9 @@ class Reading:
     first: int
     #: The place after the last word.
     last: int
+    #: The phrase by its number.
+    phrase: int
+    #: What stands in their place, with the space and the marks around it.
     text: str
     likeness: float
     bonus: float
@@ -116,12 +120,21 @@ def find_readings(words: list[str], index: PhraseIndex) -> list[Reading]:
                     continue
                 bonus = min(_MOST_BONUS, _BONUS_A_LETTER * sum(map(str.isalnum, phrase)))
                 bonus *= (alike.likeness - _LEAST_LIKENESS) / (1 - _LEAST_LIKENESS)
-                found.append(Reading(first=first, last=last, text=new, likeness=alike.likeness, bonus=bonus))
+                found.append(
+                    Reading(
+                        first=first,
+                        last=last,
+                        phrase=alike.phrase,
+                        text=new,
+                        likeness=alike.likeness,
+                        bonus=bonus,
+                    )
+                )
     return [each for each in found if not any(_spoils(each, start, end, phrase) for start, end, phrase in said)]
 
 
 def _spoils(reading: Reading, start: int, end: int, phrase: str) -> bool:
-    """Whether a phrase that was recognised would be lost by a reading, and not to a longer phrase that has it within."""
+    """Whether a phrase that was recognised would be lost, and not to a longer phrase that has it within."""
     if reading.last <= start or end <= reading.first:
         return False
     said, instead = (f" {' '.join(_WORD.findall(text.casefold()))} " for text in (phrase, reading.text))
@@ -129,14 +142,15 @@ def _spoils(reading: Reading, start: int, end: int, phrase: str) -> bool:
 
 
 def _worth_asking(readings: list[Reading]) -> list[Reading]:
-    """Return the most alike readings, so many for each word, and in all."""
+    """Return the most alike readings: one of each phrase where it is of several stretches, so many of each word."""
     asked: list[Reading] = []
-    of_word: dict[int, int] = {}
-    for reading in sorted(readings, key=lambda each: (-each.likeness, each.first, each.last, each.text)):
+    of_word: Counter[int] = Counter()
+    for reading in sorted(readings, key=lambda each: (-each.likeness, each.last - each.first, each.first, each.text)):
         places = range(reading.first, reading.last)
-        if len(asked) < _MOST_ASKED and all(of_word.get(place, 0) < _ASKED_A_WORD for place in places):
+        is_known = any(reading.phrase == other.phrase and reading.overlaps(other) for other in asked)
+        if len(asked) < _MOST_ASKED and not is_known and all(of_word[place] < _ASKED_A_WORD for place in places):
             asked.append(reading)
-            of_word |= {place: of_word.get(place, 0) + 1 for place in places}
+            of_word.update(places)
     return asked
 
 

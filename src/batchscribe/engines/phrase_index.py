@@ -1,6 +1,6 @@
 """Finds the phrases of a vocabulary that sound or are spelt like what was recognised, at a cost that stays small.
 
-A phrase is looked for by the pairs of letters that it shares with a stretch of text, rarest pair first, and only so
+A phrase is looked for by the few letters in a row that it shares with a stretch of text, the rarest first, and only so
 many phrases are looked at closely: a list of thousands costs about what a list of dozens costs.
 """
 
@@ -38,9 +38,11 @@ _VOWELS = re.compile(r"(?!^)[aeiou]")
 _DOUBLED = re.compile(r"(.)\1+")
 #: Katakana and the hiragana of the same sounds are so far apart in Unicode.
 _KATAKANA = {code: code - 0x60 for code in range(0x30A1, 0x30F7)}
-#: Pairs of letters are followed to so many phrases in all, and so many phrases are looked at closely.
-_MOST_FOLLOWED = 1500
+#: Letters in a row are followed to so many phrases in all, and so many phrases are looked at closely.
+_MOST_FOLLOWED = 400
 _MOST_CLOSE = 24
+#: A text of more sounds must share more than one of them with a phrase.
+_SHORT_SOUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,11 @@ class PhraseIndex:
         #: The most letters that a phrase has.
         self.longest = max((len(each.letters) for each in self._sounded), default=0)
         self._having: dict[str, list[int]] = defaultdict(list)
+        self._sounding: dict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._sounded):
-            for pair in _pairs(each):
-                self._having[pair].append(number)
+            self._sounding[each.sounds].append(number)
+            for part in _parts(each):
+                self._having[part].append(number)
 
     def alike(self, text: str, *, least: float) -> list[Alike]:
         """Return the phrases that are at least so alike to a text, the most alike first."""
@@ -95,29 +99,33 @@ class PhraseIndex:
             return []
         shared: Counter[int] = Counter()
         followed = 0
-        for numbers in sorted((self._having.get(pair, []) for pair in _pairs(wanted)), key=len):
+        for numbers in sorted((self._having.get(part, []) for part in _parts(wanted)), key=len):
             followed += len(numbers)
-            if followed > _MOST_FOLLOWED and shared:
+            if followed > _MOST_FOLLOWED:
                 break
-            shared.update(numbers[:_MOST_FOLLOWED])
-        close = sorted(shared, key=lambda number: (-self._overlap(number, shared[number], wanted), number))
-        found = [Alike(_likeness(wanted, self._sounded[number]), number) for number in close[:_MOST_CLOSE]]
+            shared.update(numbers)
+        least_shared = 2 if len(wanted.sounds) > _SHORT_SOUNDS else 1
+        close = sorted(
+            (number for number, count in shared.items() if count >= least_shared),
+            key=lambda number: (-self._overlap(number, shared[number], wanted), number),
+        )[:_MOST_CLOSE]
+        same = self._sounding.get(wanted.sounds, [])[:_MOST_CLOSE]
+        found = [Alike(_likeness(wanted, self._sounded[number]), number) for number in {*same, *close}]
         return sorted(
             (each for each in found if each.likeness >= least), key=lambda each: (-each.likeness, each.phrase)
         )
 
     def _overlap(self, number: int, shared: int, wanted: Sounded) -> float:
-        """Return about which share of both their pairs a phrase and a text have in common."""
+        """Return about which share of what both have a phrase and a text have in common."""
         return shared / (len(self._sounded[number].sounds) + len(wanted.sounds))
 
 
-def _pairs(text: Sounded) -> set[str]:
-    """Return the pairs of neighbours by which a text is found; single signs too where a sign is a syllable or word."""
-    marked = f"^{text.sounds}$"
-    pairs = {marked[i : i + 2] for i in range(len(marked) - 1)}
-    bare = f"^{text.consonants}$"
-    pairs |= {f"-{bare[i : i + 2]}" for i in range(len(bare) - 1)}
-    return pairs | {sign for sign in text.letters if sign > "\u2e80"}
+def _parts(text: Sounded) -> set[str]:
+    """Return the pairs and triples of neighbours by which a text is found; single signs too where one is a syllable."""
+    sounds, consonants = f"^{text.sounds}$", f"^{text.consonants}$"
+    parts = {sounds[i : i + size] for size in (2, 3) for i in range(len(sounds) - size + 1)}
+    parts |= {f"-{consonants[i : i + 2]}" for i in range(len(consonants) - 1)}
+    return parts | {sign for sign in text.letters if sign > "\u2e80"}
 
 
 def _likeness(one: Sounded, other: Sounded) -> float:
