@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import string
+from collections.abc import Sequence
 
 import pytest
 
@@ -92,7 +93,7 @@ class TableModel:
         self._texts += split(text)
         return list(range(len(self._texts) - len(text.split()), len(self._texts)))
 
-    def log_probabilities(self, texts: list[list[int]]) -> list[list[float]]:
+    def log_probabilities(self, texts: Sequence[list[int]]) -> list[list[float]]:
         """Look the texts up."""
         self.asked += len(texts)
         return [[self.table.get(self.text(tokens), -1000.0)] for tokens in texts]
