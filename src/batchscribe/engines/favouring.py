@@ -26,8 +26,8 @@ _MOST_BONUS = 14.0
 #: A phrase may cover so many words more than it has itself: one rare word is heard as several.
 _WORDS_MORE = 3
 #: How many readings the model is asked about for each word that may be replaced, and in a window.
-_ASKED_A_WORD = 4
-_MOST_ASKED = 32
+_ASKED_A_WORD = 3
+_MOST_ASKED = 12
 #: How many vocabularies a process keeps indexed.
 _INDEXES_KEPT = 4
 _MARKS_AROUND = re.compile(r"^(\W*)(.*?)((?:['\u2019]s)?\W*)$", re.DOTALL)
