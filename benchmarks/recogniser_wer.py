@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,8 +61,13 @@ def main() -> None:
     show(parts, columns)
 
 
-def ours(model_folder: Path, quality: Quality, parts: list[Recording]) -> Column:
-    """Recognise all recordings with their windows pooled, as the scheduler pools them."""
+def ours(
+    model_folder: Path,
+    quality: Quality,
+    parts: list[Recording],
+    phrases: Callable[[Recording], tuple[str, ...]] = lambda _: (),
+) -> Column:
+    """Recognise all recordings with their windows pooled, as the scheduler pools them, and these phrases favoured."""
     recogniser, decoder = WhisperRecogniser(model_folder, quality=quality), CagedDecoder()
     samples = [decode(decoder, part.path) for part in parts]
     decoder.close()
@@ -69,9 +75,12 @@ def ours(model_folder: Path, quality: Quality, parts: list[Recording]) -> Column
     started, started_cpu = time.perf_counter(), time.process_time()
     pools: dict[int, list[tuple[int, int, WindowAudio]]] = defaultdict(list)
     for number, pcm in enumerate(samples):
+        favoured = phrases(parts[number])
         for start, chunk in chunks(pcm):
             for window in recogniser.find_windows(chunk):
-                audio = WindowAudio(pcm=chunk[window.start : window.end], bucket=window.bucket, language="en")
+                audio = WindowAudio(
+                    pcm=chunk[window.start : window.end], bucket=window.bucket, language="en", phrases=favoured
+                )
                 pools[window.bucket].append((number, start + window.start, audio))
     heard: list[tuple[int, int, tuple[Segment, ...]]] = []
     for pool in pools.values():
@@ -100,9 +109,9 @@ def chunks(pcm: NDArray[np.int16]) -> list[tuple[int, NDArray[np.int16]]]:
     return [*found, (start, pcm[start:])]
 
 
-def theirs(model_folder: Path, mode: str, parts: list[Recording]) -> Column:
+def theirs(model_folder: Path, mode: str, parts: list[Recording], hotwords: str = "") -> Column:
     """Recognise all recordings with bare faster-whisper."""
-    done = rival.run(model_folder, mode, [part.path for part in parts])
+    done = rival.run(model_folder, mode, [part.path for part in parts], hotwords=hotwords)
     texts = {part.path: done.texts[str(part.path)] for part in parts}
     return Column(f"stock {mode}", texts, done.cpu_seconds, done.wall_seconds)
 

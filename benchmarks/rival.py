@@ -26,10 +26,13 @@ class RivalRun:
     peak_bytes: int
 
 
-def run(model_folder: Path, mode: str, files: list[Path], *, languages: list[str] | None = None) -> RivalRun:
+def run(
+    model_folder: Path, mode: str, files: list[Path], *, languages: list[str] | None = None, hotwords: str = ""
+) -> RivalRun:
     """Run the rival over these files, one after the other, and wait for it."""
     command = [sys.executable, "-m", "benchmarks.rival", str(model_folder), mode, *map(str, files)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "RIVAL_LANGUAGES": ",".join(languages or [])}
+    environment["RIVAL_HOTWORDS"] = hotwords
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     return RivalRun(**json.loads(done.stdout))
 
@@ -48,7 +51,7 @@ def main() -> None:
         if mode == "batched":
             segments, _ = BatchedInferencePipeline(model).transcribe(file, language=language, batch_size=8, beam_size=5)
         else:
-            segments, _ = model.transcribe(file, language=language)
+            segments, _ = model.transcribe(file, language=language, hotwords=os.environ.get("RIVAL_HOTWORDS") or None)
         texts[file] = "".join(segment.text for segment in segments).strip()
     result = {
         "texts": texts,

@@ -56,7 +56,12 @@ class Transcribe(Protocol):
     """Transcribes one recording in this process's own children."""
 
     def __call__(
-        self, path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
+        self,
+        path: Path,
+        *,
+        options: TranscriptionOptions,
+        filter_words: tuple[str, ...] = (),
+        on_progress: Callable[[float, float | None], None],
     ) -> Transcript:
         """Return the transcript. Raises InvalidRequest and UnsupportedLanguage for what the engine cannot do.
 
@@ -223,10 +228,16 @@ def local_transcriber(settings: Settings) -> Iterator[Transcribe]:
     try:
 
         def transcribe(
-            path: Path, *, options: TranscriptionOptions, on_progress: Callable[[float, float | None], None]
+            path: Path,
+            *,
+            options: TranscriptionOptions,
+            filter_words: tuple[str, ...] = (),
+            on_progress: Callable[[float, float | None], None],
         ) -> Transcript:
             check_options(options, engine.capabilities, settings.engine.value)
-            return transcribe_directly(path, options, decoder=decoder, engine=engine, on_progress=on_progress)
+            return transcribe_directly(
+                path, options, decoder=decoder, engine=engine, on_progress=on_progress, filter_words=filter_words
+            )
 
         yield transcribe
     finally:

@@ -250,9 +250,7 @@ def _capabilities(settings: Settings) -> dict[str, Capabilities]:
 
 def _own_capabilities(settings: Settings) -> Capabilities:
     if EngineName.SCRIPTED in settings.engines:
-        return Capabilities(
-            language_codes=WHISPER_LANGUAGE_CODES, options=local_options(WHISPER_LANGUAGE_CODES) | {"vocabulary_name"}
-        )
+        return Capabilities(language_codes=WHISPER_LANGUAGE_CODES, options=local_options(WHISPER_LANGUAGE_CODES))
     from batchscribe.engines.catalogue import ModelCatalogue
 
     codes = ModelCatalogue(settings.model_folder).language_codes(settings.model)

@@ -78,6 +78,25 @@ def test_a_recording_is_transcribed_without_a_server(server: Server, clips: list
     assert words(done.stdout) == words(clip.text)
 
 
+@pytest.mark.parametrize("where", ["at a server", "here"])
+def test_words_of_a_vocabulary_are_written_as_it_has_them(
+    server: Server, clips: list[Clip], tmp_path: Path, where: str
+) -> None:
+    """A list that the server keeps, or without a server the file itself; a filter goes with it."""
+    clip = next(clip for clip in clips if clip.path.stem == "en-fox")
+    phrases, filter_words = tmp_path / "phrases.txt", tmp_path / "filter.txt"
+    phrases.write_text("Quick Brown Fox\n\nSchoeffer\n")
+    filter_words.write_text("lazy dog\n")
+    if where == "here":
+        done = run(server, "transcribe", clip.path, "--local", "--vocabulary", phrases, "--filter", filter_words)
+    else:
+        for kind, file in (("vocabularies", phrases), ("vocabulary-filters", filter_words)):
+            assert run(server, kind, "put", "of-the-fox", file).returncode == 0
+        done = run(server, "transcribe", clip.path, "--vocabulary", "of-the-fox", "--filter", "of-the-fox")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "The Quick Brown Fox jumps over the ***."
+
+
 def test_a_language_that_is_unknown_is_refused(server: Server, clips: list[Clip]) -> None:
     """Exit code 1 and the server's sentence, or the engine's own."""
     for where in ([], ["--local"]):

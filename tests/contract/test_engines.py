@@ -58,6 +58,8 @@ class Subject:
     engine: Engine
     make: Callable[[], Engine]
     speech: bytes
+    #: A phrase that the engine hears in the speech where it is favoured, and does not write so by itself.
+    phrase: str
 
     def recognise(
         self,
@@ -65,12 +67,14 @@ class Subject:
         *,
         job_name: str = "job",
         start: float = 0.0,
+        phrases: tuple[str, ...] = (),
         on_progress: Callable[[float], None] = lambda _: None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Segment, ...]:
         """Recognise one chunk of English."""
         chunk = ChunkAudio(job_name=job_name, index=0, start=start, pcm=pcm)
-        return self.engine.recognise(chunk, TranscriptionOptions(), on_progress=on_progress, is_cancelled=is_cancelled)
+        options = TranscriptionOptions(phrases=phrases)
+        return self.engine.recognise(chunk, options, on_progress=on_progress, is_cancelled=is_cancelled)
 
 
 def words(segments: tuple[Segment, ...]) -> str:
@@ -89,15 +93,17 @@ def subject(request: pytest.FixtureRequest, clips: list[Clip]) -> Iterator[Subje
     """Give every engine in turn."""
     make: Callable[[], Engine]
     if request.param == "scripted engine":
-        make, speech = ScriptedEngine, tone(3, 4.0)
+        make, speech, phrase = ScriptedEngine, tone(3, 4.0), "Ann Lee"
     elif request.param == "scripted children":
         choice = scripted_choice()
-        make, speech = (lambda: LocalEngine(choice, processes=2)), tone(3, 2.0) + silence(1.0) + tone(4, 1.5)
+        make, phrase = (lambda: LocalEngine(choice, processes=2)), "W4"
+        speech = tone(3, 2.0) + silence(1.0) + tone(4, 1.5)
     else:
         whisper = whisper_choice(request.getfixturevalue("model_folder"), quality="fast")
-        make, speech = (lambda: LocalEngine(whisper, processes=1)), read_clip(clips[0].path)
+        make, phrase = (lambda: LocalEngine(whisper, processes=1)), "Quick Brown Fox"
+        speech = read_clip(clips[0].path)
     engine = make()
-    yield Subject(engine=engine, make=make, speech=speech)
+    yield Subject(engine=engine, make=make, speech=speech, phrase=phrase)
     engine.close()
 
 
@@ -151,6 +157,21 @@ def test_progress_grows_and_ends_at_the_chunks_duration(subject: Subject) -> Non
     assert told == sorted(told)
     assert told[-1] == pytest.approx(len(subject.speech) / BYTES_PER_SAMPLE / SAMPLE_RATE_HERTZ)
     assert threads == {threading.get_ident()}
+
+
+def test_a_phrase_that_is_favoured_is_heard_as_it_is_given(subject: Subject) -> None:
+    """For the job that names the vocabulary alone, in every chunk of it alike, and without a gap or an overlap."""
+    assert "vocabulary_name" in subject.engine.capabilities.options
+    phrases = ("Zyxthorpe", subject.phrase)
+    with ThreadPoolExecutor(2) as threads:
+        plain = threads.submit(subject.recognise, subject.speech, job_name="plain")
+        favoured = threads.submit(subject.recognise, subject.speech, job_name="favoured", phrases=phrases)
+        assert subject.phrase not in words(plain.result())
+        segments = favoured.result()
+    assert subject.phrase in words(segments)
+    assert subject.recognise(subject.speech, phrases=phrases) == segments
+    times = [time for segment in segments for item in segment.items for time in (item.start, item.end)]
+    assert times == sorted(times)
 
 
 def test_a_cancelled_chunk_raises_within_two_seconds(subject: Subject) -> None:

@@ -53,6 +53,25 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     assert all(option.help for option in command.params if isinstance(option, click.Option)), path
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "No such file"), (b"\xff\xfe\xfa", "not UTF-8"), (b"\n\n", "at least one word"), (b"...", "a letter")],
+)
+def test_without_a_server_a_file_of_words_that_cannot_be_used_is_refused_with_its_reason(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    """Before anything is loaded or recognised."""
+    recording, words = tmp_path / "talk.wav", tmp_path / "words.txt"
+    recording.write_bytes(b"RIFF")
+    if content is not None:
+        words.write_bytes(content)
+    for option in ("--vocabulary", "--filter"):
+        result = CliRunner().invoke(commands, ["transcribe", str(recording), "--local", option, str(words)])
+        assert result.exit_code == 2
+        assert option in result.stderr
+        assert sentence in " ".join(result.stderr.split())
+
+
 def test_the_version_is_told() -> None:
     """One line, for bug reports."""
     result = CliRunner().invoke(commands, ["--version"])

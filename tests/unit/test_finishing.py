@@ -179,6 +179,21 @@ def test_words_of_a_filter_are_found_whole_and_whatever_their_capitals(method: s
     assert tagged == (["Damn", "damn", "new", "York"] if method == "tag" else [])
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("My mother-in-law is in.", "My mother-in-law is ***."),
+        ("In-house law at law.com.", "In-house *** at law.com."),
+        ("The law's end and the 10:10.", "The *** end and the 10:10."),
+        ("Is it mother-in-law's?", "Is it mother-in-law's?"),
+        ("Rock'n'roll, in 1,10 and 10", "Rock'n'roll, *** 1,10 and ***"),
+    ],
+)
+def test_a_part_of_a_word_that_marks_join_is_not_the_word(text: str, shown: str) -> None:
+    """As AWS has it: exact words; a genitive is its word."""
+    assert filtered(said(text), "mask", "in", "law", "10", "n").text == shown
+
+
 def test_a_mask_has_the_time_of_what_it_covers() -> None:
     """One for a phrase, from its first word to its last."""
     items = filtered(said("in New York today"), "mask", "new york").segments[0].items

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from batchscribe.cli.options import (
 )
 from batchscribe.cli.outputs import plan_outputs, write_transcript
 from batchscribe.cli.recordings import Recording, RecordingType, by_path
+from batchscribe.cli.vocabularies import word_file
 from batchscribe.domain.identification import USUAL_FLOOR
 from batchscribe.errors import BatchScribeError
 
@@ -44,8 +46,10 @@ Examples:
   batchscribe transcribe film.mp4 --format srt --output film.srt
   batchscribe transcribe *.wav                           write a .txt beside each
   batchscribe transcribe *.wav --format json --output transcripts/
+  batchscribe transcribe talk.mp3 --vocabulary names     favour the words of a vocabulary
   batchscribe transcribe talk.mp3 --local                without a server
   batchscribe transcribe https://example.com/talk.mp3    the server fetches it
+  batchscribe transcribe talk.mp3 --local --vocabulary names.txt
 
 Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong usage.
 """
@@ -68,8 +72,17 @@ Exit code: 0 all transcribed, 1 any failed (the reason is on stderr), 2 wrong us
     click.option("--channels", is_flag=True, help="Transcribe each of two channels apart."),
     click.option("--speakers", is_flag=True, help="Say who speaks, where the engine can."),
     click.option("--redact", metavar="TYPES", help="Take these out, such as EMAIL,PHONE; docs/http.md has all."),
-    click.option("--vocabulary", metavar="NAME", help="Favour its words, where the engine can."),
-    click.option("--filter", "filter_name", metavar="NAME", help="A vocabulary filter: treat its words."),
+    click.option(
+        "--vocabulary",
+        metavar="NAME",
+        help="Favour the words of this vocabulary; with --local of this file, which has a word or phrase a line.",
+    ),
+    click.option(
+        "--filter",
+        "filter_name",
+        metavar="NAME",
+        help="Treat the words of this vocabulary filter; with --local of this file.",
+    ),
     click.option(
         "--filter-method",
         type=click.Choice(["mask", "remove", "tag"]),
@@ -120,8 +133,6 @@ def transcribe(
     """
     if not local and (model or quality or data_dir):
         raise click.UsageError("--model, --quality and --data-dir need --local: a server has its own settings.")
-    if local and (vocabulary or filter_name):
-        raise click.UsageError("--vocabulary and --filter name what a server keeps; they do not go with --local.")
     extension = FORMAT_EXTENSIONS.get(export_format, export_format)
     known = by_path(recordings)
     if local and any(each.address for each in recordings):
@@ -139,14 +150,15 @@ def transcribe(
         "channel_identification": "true" if channels else None,
         "show_speaker_labels": "true" if speakers else None,
         "redact_types": redact,
-        "vocabulary_name": vocabulary,
-        "vocabulary_filter_name": filter_name,
+        "vocabulary_name": None if local else vocabulary,
+        "vocabulary_filter_name": None if local else filter_name,
         "vocabulary_filter_method": filter_method or ("mask" if filter_name else None),
     }
     fields = {name: value for name, value in asked.items() if value is not None}
     if local:
         overrides = {"model": model, "quality": quality, "data_dir": data_dir}
-        failures = _transcribe_here(targets, fields, export_format, overrides)
+        lists = {"phrases": word_file(vocabulary, "--vocabulary"), "words": word_file(filter_name, "--filter")}
+        failures = _transcribe_here(targets, fields, export_format, overrides, lists)
     else:
         failures = _transcribe_there(known, targets, fields, export_format, url)
     if failures:
@@ -249,6 +261,7 @@ def _transcribe_here(
     fields: Mapping[str, str],
     export_format: str,
     overrides: Mapping[str, object],
+    lists: Mapping[str, tuple[str, ...]],
 ) -> int:
     """Transcribe in this process, one recording after the other, and return how many failed."""
     failures = 0
@@ -259,14 +272,18 @@ def _transcribe_here(
         from batchscribe.exports import FORMATS, RenderOptions
 
         # An unknown language is refused before the model is loaded, and any spelling of a known one is taken.
-        options = read_options(fields)
+        method = fields.get("vocabulary_filter_method")
+        options = read_options({name: value for name, value in fields.items() if name != "vocabulary_filter_method"})
         check_whole(options)
+        options = replace(options, phrases=lists["phrases"], vocabulary_filter_method=method)
         with app.local_transcriber(settings.load(**overrides)) as transcribe_locally, Board() as board:
             for path, target in targets.items():
                 row = board.row(path.name)
                 row.show_audio(0.0, None)
                 try:
-                    transcript = transcribe_locally(path, options=options, on_progress=row.show_audio)
+                    transcript = transcribe_locally(
+                        path, options=options, filter_words=lists["words"], on_progress=row.show_audio
+                    )
                     rendering = RenderOptions(job_name=path.stem)
                     write_transcript(b"".join(FORMATS[export_format].render(transcript, rendering)), target)
                 except (BatchScribeError, OSError) as error:

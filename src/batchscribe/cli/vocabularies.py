@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO
 
 import click
 
 from batchscribe.cli.options import connected, url_option, with_options
+from batchscribe.domain.word_lists import clean_words
+from batchscribe.errors import InvalidRequest
 
 
 def _group(kind: str, what: str, words_field: str, example: str) -> click.Group:
@@ -49,7 +52,7 @@ Examples:
         click.option("--language", default="en-US", show_default=True, metavar="CODE", help="Of the words."), url_option
     )
     def put(name: str, file: IO[str], language: str, url: str | None) -> None:
-        words = [word for line in file if (word := line.strip())]
+        words = words_of(file.read())
         with connected(url) as client:
             answer = client.put_word_list(kind, name, language_code=language, words=words)
         click.echo(f"{_name(answer)}: {answer['word_count']} words", err=True)
@@ -63,6 +66,26 @@ Examples:
         click.echo(f"{name}: deleted", err=True)
 
     return commands
+
+
+def word_file(path: str | None, option: str) -> tuple[str, ...]:
+    """Return the words of a file, one a line; none where no file is named. Raises UsageError naming the option."""
+    if path is None:
+        return ()
+    try:
+        return clean_words(words_of(Path(path).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.UsageError(
+            f"{option} names a file of words with --local; {path} cannot be read: {reason}."
+        ) from error
+    except InvalidRequest as error:
+        raise click.UsageError(f"{option} {path}: {error}") from error
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words or phrases of a text, one a line; empty lines are none."""
+    return [word for line in text.splitlines() if (word := line.strip().removeprefix("\ufeff"))]
 
 
 def _name(answer: dict[str, object]) -> object:

@@ -29,6 +29,9 @@ PIPELINE_OPTIONS = frozenset(
 #: The options of an engine that tells voices apart.
 SPEAKER_OPTIONS = frozenset({"show_speaker_labels", "max_speaker_labels"})
 
+#: The options of the engines that run here, for any language: they tell voices apart and favour phrases.
+OWN_ENGINE_OPTIONS = PIPELINE_OPTIONS | SPEAKER_OPTIONS | {"vocabulary_name"}
+
 #: The options of an engine that identifies languages.
 IDENTIFICATION_OPTIONS = frozenset(
     {"identify_language", "identify_multiple_languages", "language_options", "min_language_score"}
@@ -89,7 +92,7 @@ def spoken_codes(options: TranscriptionOptions) -> tuple[str, ...]:
 def local_options(language_codes: frozenset[str]) -> frozenset[str]:
     """Return the options of an engine of ours that recognises these languages: one that knows one identifies none."""
     is_multilingual = len({code.partition("-")[0] for code in language_codes}) > 1
-    return PIPELINE_OPTIONS | SPEAKER_OPTIONS | (IDENTIFICATION_OPTIONS if is_multilingual else frozenset())
+    return OWN_ENGINE_OPTIONS | (IDENTIFICATION_OPTIONS if is_multilingual else frozenset())
 
 
 def asked_options(options: TranscriptionOptions) -> dict[str, Any]:

@@ -10,8 +10,9 @@ Started as ``python -P -m batchscribe.engines.child PARENT_PID`` with a stream s
   ``domain/voices.py`` writes them;
 - ``{"do": "find_language"}`` or ``{"do": "find_languages"}`` (by stretch) with a chunk's samples; answered
   ``{"languages": [LANGUAGE_WINDOW, …]}`` as ``domain/identification.py`` writes them;
-- ``{"do": "recognise", "bucket": 8, "windows": [{"size_bytes": …, "language": "en"}, …]}`` with the windows' samples
-  one after another; answered ``{"results": [[SEGMENT, …], …]}`` with segments as ``wire.py`` writes them.
+- ``{"do": "recognise", "bucket": 8, "vocabularies": [["Ann Lee", …], …], "windows": [{"size_bytes": …, "language":
+  "en", "vocabulary": 0}, …]}`` with the windows' samples one after another; answered ``{"results": [[SEGMENT, …], …]}``
+  with segments as ``wire.py`` writes them.
 
 Every answer but ``unavailable`` carries ``rss_bytes``. Anything that goes wrong ends the process; its parent sees that.
 """
@@ -80,9 +81,12 @@ def _answer(recogniser: Recogniser, header: Header, body: bytearray) -> Header:
     if header["do"] in {"find_language", "find_languages"}:
         heard = recogniser.find_languages(samples, by_stretch=header["do"] == "find_languages")
         return {"languages": [language_window_to_json(each) for each in heard]}
+    vocabularies = [tuple(phrases) for phrases in header["vocabularies"]]
     ends = np.cumsum([each["size_bytes"] // samples.itemsize for each in header["windows"]])
     batch = [
-        WindowAudio(pcm=pcm, bucket=header["bucket"], language=each["language"])
+        WindowAudio(
+            pcm=pcm, bucket=header["bucket"], language=each["language"], phrases=vocabularies[each["vocabulary"]]
+        )
         for pcm, each in zip(np.split(samples, ends[:-1]), header["windows"], strict=True)
     ]
     results = recogniser.recognise(batch)

@@ -230,6 +230,19 @@ def _request(work: Cut | Batch) -> tuple[Header, list[memoryview]]:
     """Return the frame that asks for this work."""
     if isinstance(work, Cut):
         return {"do": work.call.wanted.value}, [work.call.pcm]
-    windows = [{"size_bytes": len(each.pcm), "language": each.call.language} for each in work.windows]
-    header = {"do": "recognise", "bucket": work.windows[0].bucket, "windows": windows}
+    vocabularies = list(dict.fromkeys(each.call.phrases for each in work.windows))
+    windows = [
+        {
+            "size_bytes": len(each.pcm),
+            "language": each.call.language,
+            "vocabulary": vocabularies.index(each.call.phrases),
+        }
+        for each in work.windows
+    ]
+    header = {
+        "do": "recognise",
+        "bucket": work.windows[0].bucket,
+        "vocabularies": vocabularies,
+        "windows": windows,
+    }
     return header, [each.pcm for each in work.windows]

@@ -84,7 +84,7 @@ class LocalEngine:
             raise UnsupportedLanguage(f"The local engine does not recognise {options.language_code}.")
         if not chunk.pcm:
             return ()
-        call = self._done(chunk, language, on_progress, is_cancelled)
+        call = self._done(chunk, language, on_progress, is_cancelled, phrases=options.phrases)
         # A call and its windows hold each other: parted here, its audio goes at once and not when rubbish is collected.
         windows, call.windows = call.windows or [], None
         return tuple(
@@ -121,6 +121,7 @@ class LocalEngine:
         is_cancelled: Callable[[], bool],
         *,
         wanted: Wanted = Wanted.WORDS,
+        phrases: tuple[str, ...] = (),
     ) -> Call:
         """Give a chunk to the children and wait until it is done."""
         self._start_keepers()
@@ -130,6 +131,7 @@ class LocalEngine:
             language=language,
             pcm=memoryview(chunk.pcm),
             wanted=wanted,
+            phrases=phrases,
             changed=threading.Condition(self._schedule.lock),
         )
         self._schedule.add(call)

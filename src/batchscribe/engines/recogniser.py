@@ -40,7 +40,7 @@ class Recogniser(Protocol):
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.
 
-        A window's segments depend on its own samples, bucket and language alone, never on its neighbours.
+        A window's segments depend on its own samples, bucket, language and phrases alone, never on its neighbours.
         """
 
 

@@ -57,6 +57,8 @@ class Call:
     language: str
     pcm: memoryview
     wanted: Wanted = Wanted.WORDS
+    #: What is favoured in its words.
+    phrases: tuple[str, ...] = ()
     #: Set when anything below changes.
     changed: threading.Condition
     number: int = 0

@@ -85,7 +85,7 @@ class ScriptedEngine:
         """``say`` gives a chunk's text; without it the words follow from the chunk's audio and the phrases alone."""
         self.capabilities = Capabilities(
             language_codes=AWS_LANGUAGE_CODES | WHISPER_LANGUAGE_CODES,
-            options=local_options(WHISPER_LANGUAGE_CODES) | {"vocabulary_name"},
+            options=local_options(WHISPER_LANGUAGE_CODES),
         )
         self._script = script or Script()
         self._say = say

@@ -1,7 +1,7 @@
 """A recogniser without a model, to see what the pool does when a child crashes, hangs or is slow.
 
 Its audio is made of stretches of one constant sample value: each stretch is a window, 0 is silence, and the window of
-value 7 says "w7". What else happens to a value is told by ``acts``.
+value 7 says "w7", or as a phrase has it: "W7". What else happens to a value is told by ``acts``.
 """
 
 from __future__ import annotations
@@ -124,7 +124,10 @@ class ScriptedRecogniser:
         for value in values:
             self._act(self._acts.get(value), is_first=f"{value}" not in str(met_before))
         time.sleep(self._seconds_per_window * len(windows))
-        return [_say(f"w{value}", len(window.pcm)) for value, window in zip(values, windows, strict=True)]
+        return [
+            _say(_spelt(f"w{value}", window.phrases), len(window.pcm))
+            for value, window in zip(values, windows, strict=True)
+        ]
 
     @staticmethod
     def _act(act: str | None, *, is_first: bool) -> None:
@@ -142,6 +145,11 @@ def _say(word: str, samples: int) -> tuple[Segment, ...]:
     end = samples / SAMPLE_RATE_HERTZ
     item = Item(kind=ItemKind.PRONUNCIATION, content=word, start=0.0, end=end, confidence=1.0)
     return (Segment(start=0.0, end=end, items=(item,)),)
+
+
+def _spelt(word: str, phrases: tuple[str, ...]) -> str:
+    """Return a word as a phrase spells it, if one does."""
+    return next((phrase for phrase in phrases if phrase.casefold() == word), word)
 
 
 def _crash() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Item, ItemKind
 from batchscribe.domain.transcript import Quality as Signs
+from batchscribe.engines.favouring import favour
 from batchscribe.engines.identification import LanguageFinder
 from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
 from batchscribe.engines.voice_activity import VoiceActivity
@@ -45,6 +46,8 @@ class WindowAudio:
     bucket: int
     #: Whisper's name of the language, for example ``en``.
     language: str
+    #: What is favoured, as it is to be written.
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ class WhisperRecogniser:
     def recognise(self, windows: list[WindowAudio]) -> list[tuple[Segment, ...]]:
         """Recognise windows of one bucket, of any languages; return each one's segments, in seconds from its start.
 
-        A window's segments depend on its own samples, bucket and language alone.
+        A window's segments depend on its own samples, bucket, language and phrases alone.
         """
         encoded = [self._model.encode(window.pcm, window.bucket) for window in windows]
         decoded = self._model.decode(encoded, [window.language for window in windows], _FIRST)
@@ -179,13 +182,16 @@ class WhisperRecogniser:
         """Return a decoded window's timed items; none where its words are most likely invented."""
         if not decoded.tokens or _is_invented(decoded):
             return []
-        return items_of(self._model.align(encoded, decoded.tokens, window.language, len(window.pcm)))
+        tokens = decoded.tokens
+        if window.phrases:
+            tokens = favour(tokens, window.phrases, self._model.text_of_window(encoded, window.language))
+        return items_of(self._model.align(encoded, tokens, window.language, len(window.pcm)))
 
     def _filled(self, window: WindowAudio, items: list[Item], skip: Skip) -> list[Item]:
         """Recognise a stretch that was passed over by itself; return what stands in the place of its items."""
         known = items[skip.first_item : skip.last_item]
         pcm = window.pcm[int(skip.start * SAMPLE_RATE_HERTZ) : int(skip.end * SAMPLE_RATE_HERTZ)]
-        part = WindowAudio(pcm=pcm, bucket=bucket_for(len(pcm)), language=window.language)
+        part = WindowAudio(pcm=pcm, bucket=bucket_for(len(pcm)), language=window.language, phrases=window.phrases)
         encoded = self._model.encode(pcm, part.bucket)
         decoded = self._model.decode([encoded], [window.language], _FIRST)[0]
         if _has_failed(decoded):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from batchscribe.engines.window_text import WindowText
 from batchscribe.engines.words import TimedText
 
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ class WhisperModel:
             )
             for word, first, last in zip(words[:-1], bounds[:-1], bounds[1:], strict=True)
         ]
+
+    def text_of_window(self, encoded: NDArray[np.float32], language: str) -> WindowText:
+        """Return what favouring asks about the words of one window."""
+        return WindowText(self._model, self._storage.from_array(encoded), self._tokenizer(language))
 
     def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,10 @@ from batchscribe.finishing.spans import ItemText, Span, texts_of, with_spans_rep
 
 #: What AWS writes in the place of a word that is masked.
 MASK = "***"
+
+#: Marks that make one word of what stands on both their sides, as AWS's items have it; but a genitive is its word.
+_JOINING_MARKS = frozenset("-\u2010\u2011'\u2019.,:@_&+/")
+_GENITIVE = re.compile(r"['\u2019]s(?!\w)")
 
 #: First and last letters of scripts that are written without spaces: Thai and Lao, Burmese, Khmer, kana and Han.
 _UNSPACED = (
@@ -24,8 +29,9 @@ _UNSPACED = (
 def filtered(segments: tuple[Segment, ...], words: Sequence[str], method: str) -> tuple[Segment, ...]:
     """Return the segments with the words masked (``***``, one for each word or phrase), removed or tagged.
 
-    A word counts only whole: ``sea`` is not found in ``season``; in scripts without spaces it is found wherever it
-    stands. Phrases are found across items. A mask has the time of what it covers.
+    A word counts only whole: ``sea`` is not found in ``season``, nor ``law`` in ``mother-in-law``, but in ``sea's``; in
+    scripts without spaces it is found wherever it stands. Phrases are found across items. A mask has the time of what
+    it covers.
     """
     wanted = {_folded(word) for word in words}
     lengths = sorted({len(word) for word in wanted}, reverse=True)
@@ -67,9 +73,19 @@ def _is_edge(text: str, position: int) -> bool:
     if position in {0, len(text)} or position > len(text):
         return position <= len(text)
     before, after = text[position - 1], text[position]
-    if not (before.isalnum() and after.isalnum()):
+    if _is_unspaced(before) or _is_unspaced(after):
         return True
-    return _is_unspaced(before) or _is_unspaced(after)
+    if before.isalnum():
+        is_within = _joins(text, position) and not _GENITIVE.match(text, position)
+    else:
+        is_within = after.isalnum() and _joins(text, position - 1)
+    return not (is_within or (before.isalnum() and after.isalnum()))
+
+
+def _joins(text: str, position: int) -> bool:
+    """Whether the mark here makes one word of what stands on both its sides: mother-in-law, 10:30, ann@example.com."""
+    around = text[max(0, position - 1) : position + 2]
+    return len(around) == 3 and around[0].isalnum() and around[1] in _JOINING_MARKS and around[2].isalnum()
 
 
 def _is_unspaced(character: str) -> bool:
