@@ -1,8 +1,9 @@
 """What each feature costs: time and real-time factor of one recording through a server, with and without it.
 
 Ten minutes of English (``BENCH_MINUTES``), the channels from the same voices; ten minutes of Chinese are the Chinese
-recordings again and again. Each row is beside the same recording without the feature in the same run, plain before and
-after it, so that a machine that grows busier shows. A feature that the engine cannot do is said to be refused.
+recordings again and again. Each run with the feature follows one of the same recording without it (``BENCH_ROUNDS``
+times), and the medians of both and of their ratios are shown. Processor seconds are those of all processes of the
+server: on a busy machine they are the surer ratio. A feature that the engine cannot do is said to be refused.
 """
 
 from __future__ import annotations
@@ -75,32 +76,45 @@ def main() -> None:
         _put_word_lists(running)
         seconds = {name: _seconds(path) for name, path in recordings.items()}
         _run(running, recordings["mono"], _ENGLISH)
-        print(f"| feature | without: s | with: s | RTF without | RTF with | with / without ({ROUNDS} rounds) |")
-        print("|---|---|---|---|---|---|")
+        print("| feature | without: s (RTF) | with: s (RTF) | with / without: time | processor |")
+        print("|---|---|---|---|---|")
         for feature in FEATURES:
             path, length = recordings[feature.recording], seconds[feature.recording]
-            plain, asked = [], []
+            plain: list[Run] = []
+            asked: list[Run] = []
             try:
                 for _ in range(ROUNDS):
                     plain.append(_run(running, path, feature.plain))
                     asked.append(_run(running, path, feature.options))
             except ServerRefused as refusal:
-                print(f"| {feature.name} | | | | | refused: {refusal} |", flush=True)
+                print(f"| {feature.name} | | refused: {refusal} | | |", flush=True)
                 continue
-            without, with_it = median(plain), median(asked)
-            ratio = median(more / less for less, more in zip(plain, asked, strict=True))
-            factors = f"{without / length:.4f} | {with_it / length:.4f}"
-            print(f"| {feature.name} | {without:.1f} | {with_it:.1f} | {factors} | {ratio:.2f} |", flush=True)
+            pairs = list(zip(plain, asked, strict=True))
+            without, with_it = median(run.seconds for run in plain), median(run.seconds for run in asked)
+            ratio = median(more.seconds / less.seconds for less, more in pairs)
+            cpu_ratio = median(more.cpu_seconds / less.cpu_seconds for less, more in pairs)
+            times = f"{without:.1f} ({without / length:.4f}) | {with_it:.1f} ({with_it / length:.4f})"
+            print(f"| {feature.name} | {times} | {ratio:.2f} | {cpu_ratio:.2f} |", flush=True)
 
 
-def _run(running: RunningServer, path: Path, options: Mapping[str, str]) -> float:
-    """Return the seconds between a job's start and its end, by its own times. Raises ServerRefused."""
+@dataclass(frozen=True)
+class Run:
+    """What one job took: seconds by its own times, and of the processor."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def _run(running: RunningServer, path: Path, options: Mapping[str, str]) -> Run:
+    """Run one job. Raises ServerRefused."""
+    before = running.cpu_seconds()
     with Client(running.base_url) as client:
         submitted = client.submit(path, language_code=None, fields=options)
         job = client.wait(submitted.job_name)
     assert job.completion_time is not None
     assert job.start_time is not None
-    return (job.completion_time - job.start_time).total_seconds()
+    seconds = (job.completion_time - job.start_time).total_seconds()
+    return Run(seconds, running.cpu_seconds() - before)
 
 
 def _put_word_lists(running: RunningServer) -> None:
