@@ -31,6 +31,14 @@ def takes_words_out(options: TranscriptionOptions) -> bool:
     return bool(options.redact_types) or options.vocabulary_filter_name is not None
 
 
+def is_told_at_the_end(options: TranscriptionOptions) -> bool:
+    """Whether segments are known only when the whole is finished: words may go, or who speaks cuts them anew.
+
+    Who has read some of other segments before would miss words of the whole, or read them twice.
+    """
+    return takes_words_out(options) or options.show_speaker_labels
+
+
 def finished(transcript: Transcript, options: TranscriptionOptions, filter_words: Sequence[str] = ()) -> Transcript:
     """Return the transcript as it is stored and served.
 
