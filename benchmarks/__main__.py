@@ -1,4 +1,7 @@
-"""``python -m benchmarks [NAME...]``: run the named measurements, or all; each prints a table."""
+"""``python -m benchmarks [NAME...]``: run the named measurements, or all; each prints a table.
+
+Words after a single name that are no names themselves are its own: ``python -m benchmarks memory 240 --speakers``.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,27 @@ NAMES = (
     "upload",
     "polls",
     "doors",
-    "error_rate",
+    "error_rates",
     "speed",
     "memory",
     "formats",
     "speakers",
     "languages",
     "vocabularies",
+    "features",
 )
 
 
 def main() -> None:
     """Run what is asked for."""
     asked = sys.argv[1:] or list(NAMES)
-    unknown = [name for name in asked if name not in NAMES]
-    if unknown:
-        raise SystemExit(f"There is no measurement {unknown[0]}; there are {', '.join(NAMES)}.")
-    for name in asked:
+    count = next((number for number, word in enumerate(asked) if word not in NAMES), len(asked))
+    names, words = asked[:count], asked[count:]
+    if words and count != 1:
+        raise SystemExit(f"There is no measurement {words[0]}; there are {', '.join(NAMES)}.")
+    for name in names:
         print(f"\n## {name}\n", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main()
+        importlib.import_module(f"benchmarks.{name}").main(*words)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import random
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 
 #: References that are what was said, word for word.
 _EXACT_KINDS = {"gold", "gold (joined)", "repo-test", "Harvard sentence (repo text had errors)"}
+#: Sets of which the reference, or where in a text it begins, was found by ear of whisper-base.
+BY_EAR_SETS = frozenset({"en_ls_recovered", "zh_aishell3"})
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class Recording:
     language_code: str
     reference: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class KeywordRecording:
+    """A recording of which some of what is said is known; it has no whole reference."""
+
+    recording: Recording
+    keywords: list[str]
 
 
 def shared_folder() -> Path:
@@ -46,23 +57,46 @@ def english_recordings() -> list[Recording]:
 
 def recordings() -> list[Recording]:
     """Return every recording with an exact reference."""
-    folder = shared_folder() / "audio"
-    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     return [
-        Recording(
-            path=folder / row["path"],
-            set_name=row["path"].partition("/")[0],
-            language_code=row["language"],
-            reference=row["reference"],
-            seconds=row["seconds"],
-        )
-        for row in rows
+        _recording(row, row["reference"])
+        for row in _rows()
         if (row.get("reference") and row.get("ref_kind") in _EXACT_KINDS | {None}) or _is_aligned(row)
     ]
 
 
-def _is_aligned(row: dict[str, str]) -> bool:
-    return row.get("ref_kind", "").startswith("book text")
+def referenced_recordings() -> list[Recording]:
+    """Return every recording with a whole reference: the exact ones, and those whose name or Pinyin says it."""
+    said = {row["path"]: row["reference"] for row in _rows() if row.get("ref_kind") == "file name"}
+    said |= {row["path"]: row["hanzi_by_ear_of_pinyin"] for row in _rows() if row.get("hanzi_by_ear_of_pinyin")}
+    return [*recordings(), *(_recording(row, said[row["path"]]) for row in _rows() if row["path"] in said)]
+
+
+def keyword_recordings() -> list[KeywordRecording]:
+    """Return every recording of which only some words are known."""
+    return [
+        KeywordRecording(_recording(row, ""), row.get("keywords") or [row["reference"]])
+        for row in _rows()
+        if row.get("ref_kind") in {"keywords", "contains"}
+    ]
+
+
+def _rows() -> list[dict[str, Any]]:
+    manifest = shared_folder() / "audio" / "manifest.jsonl"
+    return [json.loads(line) for line in manifest.read_text().splitlines()]
+
+
+def _recording(row: dict[str, Any], reference: str) -> Recording:
+    return Recording(
+        path=shared_folder() / "audio" / row["path"],
+        set_name=row["path"].partition("/")[0],
+        language_code=row["language"],
+        reference=reference,
+        seconds=float(row["seconds"]),
+    )
+
+
+def _is_aligned(row: dict[str, Any]) -> bool:
+    return str(row.get("ref_kind", "")).startswith("book text")
 
 
 def decode(decoder: CagedDecoder, path: Path) -> NDArray[np.int16]:

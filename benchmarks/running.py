@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,9 @@ from pathlib import Path
 import psutil
 
 from batchscribe.client import Client, Job
+
+#: Where the servers of all measurements have their models.
+MODELS_FOLDER = Path(tempfile.gettempdir()) / "batchscribe-bench-models"
 
 
 @dataclass
@@ -52,10 +55,10 @@ class RunningServer:
                 total += times.user + times.system
         return total
 
-    def transcribe(self, path: Path, language_code: str = "en-US") -> Job:
-        """Submit one recording and wait for its end."""
+    def transcribe(self, path: Path, language_code: str = "en-US", fields: Mapping[str, str] | None = None) -> Job:
+        """Submit one recording, with the form's other fields, and wait for its end."""
         with Client(self.base_url) as client:
-            return client.wait(client.submit(path, language_code=language_code).job_name)
+            return client.wait(client.submit(path, language_code=language_code, fields=fields).job_name)
 
     @contextmanager
     def watch_memory(self, interval_seconds: float = 0.25) -> Iterator[Usage]:
@@ -85,12 +88,11 @@ class RunningServer:
 @contextmanager
 def server(**settings: str) -> Iterator[RunningServer]:
     """Run ``batchscribe serve`` with these settings over an empty data folder; models are shared between runs."""
-    models = Path(tempfile.gettempdir()) / "batchscribe-bench-models"
-    models.mkdir(exist_ok=True)
+    MODELS_FOLDER.mkdir(exist_ok=True)
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        (data_dir / "models").symlink_to(models)
+        (data_dir / "models").symlink_to(MODELS_FOLDER)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSCRIBE_")}
         environment |= {
             "BATCHSCRIBE_DATA_DIR": folder,

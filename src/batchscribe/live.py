@@ -13,7 +13,7 @@ from batchscribe.database.connection import reading
 from batchscribe.database.jobs import JobEvent
 from batchscribe.database.schema import jobs as jobs_table
 from batchscribe.domain.transcript import Segment, join_fragments
-from batchscribe.finishing import finished, takes_words_out
+from batchscribe.finishing import finished, is_told_at_the_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,15 @@ class LiveReader:
     def transcript_from(self, job_name: str, *, chunk: int, segment: int) -> PartialTranscript:
         """Return what there is of a transcript from a chunk on or, where it is whole already, from a segment on.
 
-        Of a job whose words may be redacted or filtered there is nothing until the whole is there.
+        Of a job whose words may be redacted or filtered, or of which it was asked who speaks, there is nothing until
+        the whole is there.
         """
         with reading(self._database) as connection:
             whole = transcripts.find_transcript(connection, job_name)
             if whole is not None:
                 return PartialTranscript(segments=whole.segments[segment:], next_chunk=chunk, is_whole=True)
             job = jobs.find_job(connection, job_name)
-            if job is None or takes_words_out(job.options):
+            if job is None or is_told_at_the_end(job.options):
                 return PartialTranscript(segments=(), next_chunk=chunk, is_whole=False)
             found = chunks.fragments_from(connection, job_name, chunk)
         joined = join_fragments(found, language_code=job.options.language_code, duration=job.media_duration or 0.0)

@@ -4,7 +4,7 @@ A transcript::
 
     {"language_code": "en-US", "duration": 7.25, "segments": [SEGMENT, ...],
      "speakers": [{"label": "spk_0", "name": "Ann"}], "languages": [{"language_code": "en-US", "score": 0.98}],
-     "is_redacted": true}
+     "is_redacted": true, "alternatives": [ALTERNATIVES, ...]}
 
 A segment (``quality`` only where the engine gives it; ``speaker_label``, ``channel_label``, ``language_code`` and
 ``suspect`` only where there is one)::
@@ -12,18 +12,11 @@ A segment (``quality`` only where the engine gives it; ``speaker_label``, ``chan
     {"start": 0.31, "end": 2.08, "items": [ITEM, ...],
      "quality": {"average_log_probability": -0.21, "compression_ratio": 1.1, "no_speech_probability": 0.02}}
 
-An item is a word, or with ``kind`` a mark of punctuation::
+What ITEM is, and the readings of ``alternatives``, :mod:`batchscribe.wire_items` says.
 
-    {"content": "Hello", "start": 0.31, "end": 0.62, "confidence": 0.981}
-    {"kind": "punctuation", "content": ",", "start": 0.62, "end": 0.62}
-
-To keep transcripts small, an item leaves out what is usual: ``kind`` for a word, ``confidence`` where there is none,
-and ``space_before`` where a word has a space before it or a mark of punctuation has none. ``language_code``,
-``redaction`` and ``is_filter_match`` stand only where there is something to say, as ``speakers``, ``languages`` and
-``is_redacted`` do.
-
-Times are seconds from the recording's start, to the millisecond; the other figures have three digits after the point.
-A value of that precision comes back exactly. Readers ignore keys they do not know.
+Times are seconds from the recording's start, to the millisecond; an item's confidence has four digits after the point
+(AWS gives as many), any other figure three. A value of that precision comes back exactly. Readers ignore keys they do
+not know.
 
 A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_code``, ``media_duration_seconds`` and
 ``warnings`` beside the contract's own fields; ``identify_language`` with ``identified_language_score``, or
@@ -39,8 +32,9 @@ from datetime import datetime
 from typing import Any
 
 from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
-from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Speaker, SpokenLanguage, Transcript
+from batchscribe.domain.transcript import Quality, Segment, Speaker, SpokenLanguage, Transcript
 from batchscribe.domain.word_lists import WordList
+from batchscribe.wire_items import alternatives_from_json, alternatives_to_json, given, item_from_json, item_to_json
 
 _DIGITS = 3
 
@@ -53,11 +47,13 @@ def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
         "segments": [segment_to_json(segment) for segment in transcript.segments],
     }
     if transcript.speakers:
-        data["speakers"] = [_given(label=each.label, name=each.name) for each in transcript.speakers]
+        data["speakers"] = [given(label=each.label, name=each.name) for each in transcript.speakers]
     if transcript.languages:
         data["languages"] = languages_to_json(transcript.languages)
     if transcript.is_redacted:
         data["is_redacted"] = True
+    if transcript.alternatives:
+        data["alternatives"] = [alternatives_to_json(each) for each in transcript.alternatives]
     return data
 
 
@@ -70,13 +66,14 @@ def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
         speakers=tuple(Speaker(label=each["label"], name=each.get("name")) for each in data.get("speakers", ())),
         languages=languages_from_json(data.get("languages", ())),
         is_redacted=bool(data.get("is_redacted", False)),
+        alternatives=tuple(alternatives_from_json(each) for each in data.get("alternatives", ())),
     )
 
 
 def languages_to_json(languages: Iterable[SpokenLanguage]) -> list[dict[str, Any]]:
     """Return what was identified as values that :mod:`json` can write."""
     return [
-        _given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
+        given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
         for each in languages
     ]
 
@@ -94,13 +91,13 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
     data: dict[str, Any] = {
         "start": round(segment.start, _DIGITS),
         "end": round(segment.end, _DIGITS),
-        **_given(
+        **given(
             speaker_label=segment.speaker_label,
             channel_label=segment.channel_label,
             language_code=segment.language_code,
             suspect=segment.suspect,
         ),
-        "items": [_item_to_json(item) for item in segment.items],
+        "items": [item_to_json(item) for item in segment.items],
     }
     if segment.quality is not None:
         data["quality"] = {
@@ -117,7 +114,7 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
     return Segment(
         start=float(data["start"]),
         end=float(data["end"]),
-        items=tuple(_item_from_json(item) for item in data["items"]),
+        items=tuple(item_from_json(item) for item in data["items"]),
         quality=None
         if quality is None
         else Quality(
@@ -132,48 +129,8 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
     )
 
 
-def _given(**values: str | float | None) -> dict[str, Any]:
-    """Return what is not None."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _DIGITS)
-
-
-def _item_to_json(item: Item) -> dict[str, Any]:
-    """Return one item, without what is usual for its kind."""
-    data: dict[str, Any] = {} if item.kind is ItemKind.PRONUNCIATION else {"kind": item.kind.value}
-    data |= {"content": item.content, "start": round(item.start, _DIGITS), "end": round(item.end, _DIGITS)}
-    if item.confidence is not None:
-        data["confidence"] = round(item.confidence, _DIGITS)
-    if item.space_before is not _usual_space_before(item.kind):
-        data["space_before"] = item.space_before
-    if item.is_filter_match:
-        data["is_filter_match"] = True
-    return data | _given(language_code=item.language_code, redaction=item.redaction)
-
-
-def _item_from_json(data: Mapping[str, Any]) -> Item:
-    """Return one item, with what is usual for its kind filled in."""
-    kind = ItemKind(data.get("kind", ItemKind.PRONUNCIATION.value))
-    confidence = data.get("confidence")
-    return Item(
-        kind=kind,
-        content=data["content"],
-        start=float(data["start"]),
-        end=float(data["end"]),
-        confidence=None if confidence is None else float(confidence),
-        space_before=bool(data.get("space_before", _usual_space_before(kind))),
-        language_code=data.get("language_code"),
-        redaction=data.get("redaction"),
-        is_filter_match=bool(data.get("is_filter_match", False)),
-    )
-
-
-def _usual_space_before(kind: ItemKind) -> bool:
-    """Whether an item of this kind usually has a space before it."""
-    return kind is ItemKind.PRONUNCIATION
 
 
 def submitted_to_json(job: TranscriptionJob) -> dict[str, Any]:

@@ -12,8 +12,11 @@ import pytest
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Item, ItemKind, Segment, SpokenLanguage, Transcript, with_speakers
+from batchscribe.engines.aws_transcript import read_transcript
 from batchscribe.exports import FORMATS, RenderOptions
 from batchscribe.finishing import finished
+from batchscribe.wire import transcript_from_json, transcript_to_json
+from fake_transcribe.transcripts import transcript_file
 
 
 def spoken() -> Transcript:
@@ -77,6 +80,48 @@ def test_every_field_that_aws_writes_is_there_with_its_type(shared_folder: Path)
     for sample in samples:
         missing = set(shape(json.loads(sample.read_text()))) - ours
         assert not missing, sample.name
+
+
+@pytest.mark.shared
+def test_files_of_aws_come_back_field_for_field(shared_folder: Path) -> None:
+    """Read into the master transcript and written again, every field has its value; newer fields stand beside them."""
+    for sample in sorted((shared_folder / "aws_json").glob("*.json")):
+        theirs = json.loads(sample.read_text())
+        transcript = read_transcript(theirs, language_code="en-US")
+        stored = transcript_from_json(json.loads(json.dumps(transcript_to_json(transcript))))
+        ours = json.loads(b"".join(FORMATS["aws"].render(stored, RenderOptions(job_name=theirs["jobName"]))))
+        assert not list(differences(theirs, ours)), sample.name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ShowAlternatives": True, "MaxAlternatives": 3},
+        {"ShowAlternatives": True, "MaxAlternatives": 2, "ShowSpeakerLabels": True, "MaxSpeakerLabels": 2},
+        {"ChannelIdentification": True},
+    ],
+)
+def test_what_the_aws_engine_read_is_written_as_it_was(settings: dict[str, Any]) -> None:
+    """Readings, speakers and channels; a stretch that the fake lets two share becomes two."""
+    theirs = transcript_file({"TranscriptionJobName": "a-job", "Settings": settings})
+    if settings.keys() & {"ShowSpeakerLabels", "ChannelIdentification"}:
+        del theirs["results"]["audio_segments"]
+    transcript = read_transcript(theirs, language_code="en-US")
+    assert not list(differences(theirs, document(transcript)))
+    assert ("segments" in theirs["results"]) is bool(transcript.alternatives)
+
+
+def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[str]:
+    """Yield every field of theirs whose value is another in ours; the account is not ours to know."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key, value in theirs.items():
+            if path + key != "accountId":
+                yield from differences(value, ours.get(key, "absent"), f"{path}{key}/")
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for number, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            yield from differences(one, other, f"{path}{number}/")
+    elif theirs != ours:
+        yield f"{path}: {theirs!r}, {ours!r}"
 
 
 def test_a_plain_file_says_nothing_of_what_nobody_asked_for() -> None:

@@ -18,8 +18,8 @@ def transcript_file(job: dict[str, Any], *, words: list[str] | None = None, seco
             "id": index,
             "type": "pronunciation",
             "alternatives": [{"confidence": "0.987", "content": word}],
-            "start_time": f"{index * step:.3f}",
-            "end_time": f"{(index + 0.9) * step:.3f}",
+            "start_time": str(round(index * step, 3)),
+            "end_time": str(round((index + 0.9) * step, 3)),
         }
         items.append(item | _labels(settings, job, index >= len(said) // 2))
     mark = {"id": len(said), "type": "punctuation", "alternatives": [{"confidence": "0.0", "content": "."}]}
@@ -40,6 +40,8 @@ def transcript_file(job: dict[str, Any], *, words: list[str] | None = None, seco
             for label in ("ch_0", "ch_1")
         ]
         results["channel_labels"] = {"channels": channels, "number_of_channels": 2}
+    if settings.get("ShowAlternatives"):
+        results["segments"] = [_alternatives(said, items, settings["MaxAlternatives"], seconds)]
     if job.get("IdentifyLanguage"):
         results["language_code"] = job["LanguageCode"]
         results["language_identification"] = [{"score": "0.93", "code": job["LanguageCode"]}]
@@ -54,6 +56,21 @@ def transcript_file(job: dict[str, Any], *, words: list[str] | None = None, seco
         "status": "COMPLETED",
         "results": results,
     }
+
+
+def _alternatives(said: list[str], items: list[dict[str, Any]], count: int, seconds: float) -> dict[str, Any]:
+    """Return a stretch with so many readings, which differ in their last word; items hold their content themselves."""
+    readings = []
+    for number in range(count):
+        words = said if number == 0 else [*said[:-1], f"{said[-1]}{number}"]
+        contents = [*words, "."]
+        flat = [
+            {key: value for key, value in item.items() if key in {"start_time", "end_time", "type"}}
+            | {"confidence": item["alternatives"][0]["confidence"], "content": content}
+            for item, content in zip(items, contents, strict=True)
+        ]
+        readings.append({"transcript": f"{' '.join(words)}.", "items": flat})
+    return {"start_time": "0.0", "end_time": f"{seconds}", "alternatives": readings}
 
 
 def _labels(settings: dict[str, Any], job: dict[str, Any], is_second: bool) -> dict[str, str]:

@@ -131,12 +131,26 @@ def test_options_reach_aws_and_come_back_as_labels(
     assert {segment["speaker_label"] for segment in transcript["segments"]} == {"spk_0", "spk_1"}
 
 
+def test_other_readings_are_in_the_transcript(serve: Callable[..., Server], aws: RunningAws, clips: list[Clip]) -> None:
+    """As many as were asked for, in our own format and in AWS's."""
+    server = serve()
+    name = submit(server, clips[0], max_alternatives="3")["job_name"]
+    ended(server, name)
+    assert aws.fake.jobs[name]["Settings"] == {"ShowAlternatives": True, "MaxAlternatives": 3}
+    [stretch] = server.get(f"/transcribe-job/{name}/transcript?format=json")["alternatives"]
+    likeliest, *others = [reading["text"] for reading in stretch["readings"]]
+    assert likeliest == server.get(f"/transcribe-job/{name}")["transcript"]
+    assert [other.startswith(likeliest.rstrip(".")) for other in others] == [True, True]
+    [segment] = server.get(f"/transcribe-job/{name}/transcript?format=aws")["results"]["segments"]
+    assert [each["transcript"] for each in segment["alternatives"]] == [likeliest, *others]
+
+
 def test_what_an_engine_cannot_do_is_refused_at_once(serve: Callable[..., Server], clips: list[Clip]) -> None:
     """With a sentence that names field and engine, whatever is the default."""
     server = serve(engine="scripted", other_engines="aws")
     sentence = submit(server, clips[0], expected=400, max_alternatives="3")["error"]
     assert sentence == "The scripted engine cannot do max_alternatives. Leave the field out."
-    assert "max_alternatives" in submit(server, clips[0], expected=400, engine="aws", max_alternatives="3")["error"]
+    assert "from 2 to 10" in submit(server, clips[0], expected=400, engine="aws", max_alternatives="11")["error"]
     assert "Must be one of: scripted, aws" in submit(server, clips[0], expected=400, engine="local")["error"]
     assert "engine" not in ended(server, submit(server, clips[0])["job_name"])
     assert ended(server, submit(server, clips[0], engine="aws")["job_name"])["engine"] == "aws"

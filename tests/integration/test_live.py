@@ -146,10 +146,10 @@ def test_segments_come_in_order_as_chunks_are_recognised(api: RunningApi) -> Non
     assert [each["text"] for data in told for each in data["segments"]] == ["chunk0", "chunk1", "chunk2"]
 
 
-@pytest.mark.parametrize("asked", ["redact_types", "vocabulary_filter_name"])
-def test_what_may_be_taken_out_is_not_told_before_the_end(api: RunningApi, asked: str) -> None:
+@pytest.mark.parametrize("asked", ["redact_types", "vocabulary_filter_name", "show_speaker_labels"])
+def test_what_the_end_may_change_is_not_told_before_it(api: RunningApi, asked: str) -> None:
     """Neither on a stream nor to who reads on: all segments come at the end, as they are stored."""
-    fields = {"redact_types": "EMAIL"}
+    fields = {"redact_types": "EMAIL"} if asked == "redact_types" else {asked: "true"}
     if asked == "vocabulary_filter_name":
         api.service.vocabularies.put(WordListKind.VOCABULARY_FILTER, "rude", language_code="en-US", words=["chunk0"])
         fields = {"vocabulary_filter_name": "rude", "vocabulary_filter_method": "mask"}

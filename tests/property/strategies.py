@@ -37,6 +37,25 @@ WORDS = (
         "مرحبا",
         "안녕하세요",
     ),
+    # Combining marks, joined and coloured emoji, both directions in one word, small kana, Devanagari and Thai marks.
+    *(
+        "e\u0301te\u0301",
+        "n\u0303" * 45,
+        "👩‍👩‍👧‍👦",
+        "👍🏽" * 30,
+        "🇩🇪",
+        "אבג123",
+        "\u200fنعم\u200e",
+        "っ",
+        "ー",
+        "ラーメン",
+        "के",
+        "ี่",
+    ),
+    # What a format might take for its own.
+    *("=1+1", "+49", "@home", "-5", "-->", "</v>", "&nbsp;", "{\\an8}", "NOTE", "WEBVTT", "00:00:01.000"),
+    # Characters that no engine says and no document may break of.
+    *("nul\x00", "\x0bbell\x07", "\x85", "a\u2028b", "\ufeff", "\ufffe"),
 )
 
 
@@ -106,7 +125,19 @@ def conversations(draw: st.DrawFn) -> Transcript:
 
 
 #: What people call people.
-NAMES = ("Ann", "Dr. O'Neill & Söhne", "王小明", "=cmd|' /C calc'!A0", "<v Bob>", "--> nobody", "N" * 60)
+NAMES = (
+    "Ann",
+    "Zoe\u0308",
+    "김민준",
+    "אבי",
+    "{\\b1}Bob",
+    "Dr. O'Neill & Söhne",
+    "王小明",
+    "=cmd|' /C calc'!A0",
+    "<v Bob>",
+    "--> nobody",
+    "N" * 60,
+)
 
 
 @st.composite

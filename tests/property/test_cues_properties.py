@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import PATIENT, conversations, transcripts
 
-from batchscribe.domain.cues import Cue, CueLimits, columns, lay_out_cues
+from batchscribe.domain.cues import Cue, CueLimits, lay_out_cues
+from batchscribe.domain.text_width import columns
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
 
 LIMITS = st.sampled_from(

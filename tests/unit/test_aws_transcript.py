@@ -117,6 +117,19 @@ def test_labels_survive_being_stored() -> None:
     assert transcript_from_json(json.loads(json.dumps(transcript_to_json(transcript)))) == transcript
 
 
+def test_several_readings_of_a_stretch_are_kept() -> None:
+    """With times, confidences of four digits and the spaces of each reading's own text; nothing else has them."""
+    file = transcript_file(job(Settings={"ShowAlternatives": True, "MaxAlternatives": 2}), words=["a", "b"])
+    file["results"]["segments"][0]["alternatives"][1]["items"][0]["confidence"] = "0.9994"
+    transcript = read_transcript(file, language_code="en-US")
+    [stretch] = transcript.alternatives
+    assert (stretch.start, stretch.end) == (0.0, 4.0)
+    assert [reading.text for reading in stretch.readings] == ["a b.", "a b1."]
+    assert stretch.readings[1].items[0].confidence == 0.9994
+    assert transcript_from_json(json.loads(json.dumps(transcript_to_json(transcript)))) == transcript
+    assert read_transcript(transcript_file(job()), language_code="en-US").alternatives == ()
+
+
 def test_silence_is_an_empty_transcript() -> None:
     """AWS writes null for the speakers then."""
     transcript = read_transcript(results("", speaker_labels=None, audio_segments=[]), language_code="en-US")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batchscribe.domain.cues import Cue, CueLimits, columns, ends_sentence, lay_out_cues
+from batchscribe.domain.cues import Cue, CueLimits, ends_sentence, lay_out_cues
+from batchscribe.domain.text_width import columns
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 
 WORD_SECONDS = 0.3

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from batchscribe.domain.text_width import JOINER, columns, width
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 
 _SENTENCE_ENDS = frozenset(".!?…。！？．｡؟۔।॥։።")
@@ -15,6 +16,8 @@ _CLAUSE_ENDS = frozenset(",;:，、；：､،؛—–")
 _CLOSING_CATEGORIES = frozenset({"Pe", "Pf"})
 _OPENING_CATEGORIES = frozenset({"Ps", "Pi"})
 _OPENING_MARKS = frozenset("¿¡")
+#: What no line of Japanese begins with (JIS X 4051): small kana, and marks that lengthen or repeat what is before them.
+_NEVER_FIRST = frozenset("ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶーゝゞヽヾ々")
 #: First and last letters of scripts of narrow letters that are written without spaces: Thai, Lao, Burmese and Khmer.
 _UNSPACED_SCRIPTS = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))
 
@@ -23,7 +26,7 @@ _UNSPACED_SCRIPTS = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u1
 class CueLimits:
     """How large and how long a cue may be."""
 
-    #: Columns of a line: a wide character (Chinese, Japanese, Korean) takes two, any other takes one.
+    #: Columns of a line: a wide character (Chinese, Japanese, Korean) takes two, a combining mark none, any other one.
     line_columns: int = 42
     #: Lines of a cue: 1 or 2.
     lines: int = 2
@@ -123,11 +126,6 @@ def ends_sentence(text: str) -> bool:
     return _without_closing_marks(text)[-1:] in _SENTENCE_ENDS
 
 
-def columns(text: str) -> int:
-    """Return how wide the text is: two for a wide character (Unicode Standard Annex 11), one for any other."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
 def _timed(shown: _Shown, *, next_start: int | None, limits: CueLimits) -> Cue:
     """Make a cue: lengthened to the shortest and to be read where there is room, and never of no length."""
     reading = round(shown.columns / limits.columns_per_second * 1000)
@@ -175,6 +173,8 @@ def _belongs_to(unit: _Unit, item: Item, text: str) -> bool:
         return not item.space_before
     if item.space_before or _is_opening(text[0]):
         return False
+    if text[0] in _NEVER_FIRST or unit.text[-1] == JOINER or width(text[0]) == 0:
+        return True
     return item.kind is ItemKind.PUNCTUATION or not (_is_unspaced(unit.text[-1]) or _is_unspaced(text[0]))
 
 

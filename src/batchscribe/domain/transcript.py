@@ -104,6 +104,28 @@ class SpokenLanguage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One way to hear a stretch: words and marks as in a segment."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def text(self) -> str:
+        """The running text of the reading."""
+        return running_text(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """A stretch with the ways in which an engine can hear it, in seconds; stretches need not be the segments."""
+
+    start: float
+    end: float
+    #: The likeliest first.
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """What was said in a recording."""
 
@@ -117,6 +139,8 @@ class Transcript:
     languages: tuple[SpokenLanguage, ...] = ()
     #: Whether redaction was asked for, found or not.
     is_redacted: bool = False
+    #: What else may have been said, by stretches in order; only of an engine that knows, where somebody asked.
+    alternatives: tuple[Alternatives, ...] = ()
 
     @property
     def text(self) -> str:

@@ -21,7 +21,7 @@ USUAL_MAX_SPEAKERS = 10
 
 CAPABILITIES = Capabilities(
     language_codes=AWS_LANGUAGE_CODES,
-    options=frozenset(OPTION_FIELDS) - {"language_code", "max_alternatives"},
+    options=frozenset(OPTION_FIELDS) - {"language_code"},
     redact_types=frozenset(REDACT_TYPES),
 )
 
@@ -94,6 +94,8 @@ def _settings(options: TranscriptionOptions) -> dict[str, Any]:
         settings |= {"ShowSpeakerLabels": True, "MaxSpeakerLabels": options.max_speaker_labels or USUAL_MAX_SPEAKERS}
     if options.channel_identification:
         settings["ChannelIdentification"] = True
+    if options.max_alternatives:
+        settings |= {"ShowAlternatives": True, "MaxAlternatives": options.max_alternatives}
     if options.vocabulary_name:
         settings["VocabularyName"] = options.vocabulary_name
     if options.vocabulary_filter_name:

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from batchscribe.domain.transcript import Item, ItemKind, Segment, SpokenLanguage, Transcript, with_speakers
+from batchscribe.domain.transcript import (
+    Alternatives,
+    Item,
+    ItemKind,
+    Reading,
+    Segment,
+    SpokenLanguage,
+    Transcript,
+    with_speakers,
+)
 from batchscribe.errors import EngineFailed
 
 #: Languages that are written without spaces between words.
@@ -47,6 +56,7 @@ def read_transcript(data: Mapping[str, Any], *, language_code: str) -> Transcrip
         else:
             segments = _segments(results["items"], results, _running_text(results), code)
         languages = _languages(results)
+        alternatives = tuple(_alternatives(each, code) for each in results.get("segments") or ())
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise EngineFailed(f"The transcript that AWS wrote cannot be read ({error!r}).") from error
     segments.sort(key=lambda segment: segment.start)
@@ -59,6 +69,7 @@ def read_transcript(data: Mapping[str, Any], *, language_code: str) -> Transcrip
             segments=tuple(segments),
             languages=languages,
             is_redacted=bool(data.get("isRedacted", False)),
+            alternatives=alternatives,
         )
     )
 
@@ -68,15 +79,20 @@ def _segments(items: list[Any], results: Mapping[str, Any], text: str, language_
     if not _has_stretches(results):
         labelled = _divided(labelled)
     segments = []
+    stretches = results.get("audio_segments") or []
     # Only where several languages were identified does an item have one of its own.
-    for (speaker, _, language), group in groupby(
+    for (speaker, stretch, language), group in groupby(
         labelled, key=lambda each: (each.speaker, each.stretch, each.item.language_code)
     ):
         members = tuple(each.item for each in group)
+        start, end = members[0].start, max(item.end for item in members)
+        if stretch < len(stretches) and len(stretches[stretch]["items"]) == len(members):
+            start = min(start, float(stretches[stretch]["start_time"]))
+            end = max(end, float(stretches[stretch]["end_time"]))
         segments.append(
             Segment(
-                start=members[0].start,
-                end=max(item.end for item in members),
+                start=start,
+                end=end,
                 items=members,
                 speaker_label=speaker,
                 language_code=language,
@@ -111,32 +127,48 @@ def _labelled(items: list[Any], results: Mapping[str, Any], text: str, language_
         for index, turn in enumerate((results.get("speaker_labels") or {}).get("segments") or [])
         for item in turn["items"]
     }
-    is_spaceless = language_code.partition("-")[0] in _SPACELESS
-    end, stretch, speaker, place = 0.0, 0, None, 0
-    for each in items:
-        content = str(each["alternatives"][0]["content"])
-        place, has_space = _find(text, place, content)
-        is_word = each["type"] == "pronunciation"
-        if is_word:
+    stretch, speaker = 0, None
+    for each, item in zip(items, _items(items, text, language_code), strict=True):
+        if item.kind is ItemKind.PRONUNCIATION:
             stretch, speaker = turn_of_start.get(str(each["start_time"]), (stretch, speaker))
-            end = float(each["end_time"])
         stretch = stretch_of_id.get(each.get("id"), stretch)
         speaker = each.get("speaker_label") or speaker
-        yield _Labelled(
-            item=Item(
-                kind=ItemKind.PRONUNCIATION if is_word else ItemKind.PUNCTUATION,
-                content=content,
-                start=float(each["start_time"]) if is_word else end,
-                end=end,
-                confidence=float(each["alternatives"][0].get("confidence") or 0.0) if is_word else None,
-                space_before=(is_word and not is_spaceless) if has_space is None else has_space,
-                language_code=each.get("language_code"),
-                redaction=_redaction(each["alternatives"][0]),
-                is_filter_match=bool(each.get("vocabularyFilterMatch", False)),
-            ),
-            speaker=speaker,
-            stretch=stretch,
+        yield _Labelled(item=item, speaker=speaker, stretch=stretch)
+
+
+def _items(items: list[Any], text: str, language_code: str) -> Iterator[Item]:
+    """Yield our items; those of a list of readings hold their content themselves, any other in ``alternatives``."""
+    is_spaceless = language_code.partition("-")[0] in _SPACELESS
+    end, place = 0.0, 0
+    for each in items:
+        heard = each["alternatives"][0] if "alternatives" in each else each
+        content = str(heard["content"])
+        place, has_space = _find(text, place, content)
+        is_word = each["type"] == "pronunciation"
+        end = float(each["end_time"]) if is_word else end
+        yield Item(
+            kind=ItemKind.PRONUNCIATION if is_word else ItemKind.PUNCTUATION,
+            content=content,
+            start=float(each["start_time"]) if is_word else end,
+            end=end,
+            confidence=float(heard.get("confidence") or 0.0) if is_word else None,
+            space_before=(is_word and not is_spaceless) if has_space is None else has_space,
+            language_code=each.get("language_code"),
+            redaction=_redaction(heard),
+            is_filter_match=bool(each.get("vocabularyFilterMatch", False)),
         )
+
+
+def _alternatives(stretch: Mapping[str, Any], language_code: str) -> Alternatives:
+    """Return the readings of a stretch. https://docs.aws.amazon.com/transcribe/latest/dg/how-alternatives.html."""
+    return Alternatives(
+        start=float(stretch["start_time"]),
+        end=float(stretch["end_time"]),
+        readings=tuple(
+            Reading(items=tuple(_items(each["items"], str(each.get("transcript") or ""), language_code)))
+            for each in stretch["alternatives"]
+        ),
+    )
 
 
 def _find(text: str, place: int, content: str) -> tuple[int, bool | None]:

@@ -3,6 +3,7 @@
 As AWS writes it since 2023: every time and confidence is a string, punctuation is an item without times, items are
 numbered, and ``audio_segments`` names them. ``speaker_labels`` and ``channel_labels`` stand there only where somebody
 asked for them; a speaker who was given a name has it in the place of ``spk_0``. What was redacted reads ``[PII]``.
+Where an engine gave several readings they are in ``segments``, as AWS has it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript, running_text
+from batchscribe.domain.transcript import Alternatives, Item, ItemKind, Reading, Segment, Transcript, running_text
 from batchscribe.exports.rendering import RenderOptions
 
 #: What AWS writes for an account; nobody's.
@@ -48,7 +49,12 @@ def render(transcript: Transcript, options: RenderOptions) -> Iterator[str]:
     yield from _separated(_item(each, names) for each in numbered)
     yield '], "audio_segments": ['
     yield from _separated(_audio_segments(segments, numbered, names))
-    yield ']}, "status": "COMPLETED"}\n'
+    yield "]"
+    if transcript.alternatives:
+        yield ', "segments": ['
+        yield from _separated(_alternatives(each) for each in transcript.alternatives)
+        yield "]"
+    yield '}, "status": "COMPLETED"}\n'
 
 
 def _languages(transcript: Transcript) -> dict[str, Any]:
@@ -91,17 +97,21 @@ def _numbered(segments: tuple[Segment, ...]) -> list[_Numbered]:
 
 def _item(numbered: _Numbered, names: dict[str, str]) -> dict[str, Any]:
     number, item, segment, _ = numbered
-    is_word = item.kind is ItemKind.PRONUNCIATION
-    confidence = "0.0" if item.confidence is None else _number(item.confidence)
-    alternative: dict[str, Any] = {"confidence": confidence, "content": _content(item)}
-    if item.redaction is not None:
-        alternative["redactions"] = [{"confidence": confidence, "type": item.redaction, "category": "PII"}]
-    data: dict[str, Any] = {"id": number, "type": item.kind.value, "alternatives": [alternative]}
-    if is_word:
+    data: dict[str, Any] = {"id": number, "type": item.kind.value, "alternatives": [_alternative(item)]}
+    if item.kind is ItemKind.PRONUNCIATION:
         data |= {"start_time": _number(item.start), "end_time": _number(item.end)}
     if item.is_filter_match:
         data["vocabularyFilterMatch"] = True
     return data | _labels(segment, names) | _language(item, segment)
+
+
+def _alternative(item: Item) -> dict[str, Any]:
+    """Return what is heard in an item, with its class where it was redacted."""
+    confidence = "0.0" if item.confidence is None else str(round(item.confidence, 4))
+    alternative: dict[str, Any] = {"confidence": confidence, "content": _content(item)}
+    if item.redaction is not None:
+        alternative["redactions"] = [{"confidence": confidence, "type": item.redaction, "category": "PII"}]
+    return alternative
 
 
 def _language(item: Item, segment: Segment) -> dict[str, str]:
@@ -143,7 +153,25 @@ def _audio_segments(
         } | _labels(segment, names)
 
 
-def _text(segments: Iterable[Segment]) -> str:
+def _alternatives(stretch: Alternatives) -> dict[str, Any]:
+    """Return the readings of a stretch; in them AWS writes content and confidence into the item itself."""
+    return {
+        "start_time": _number(stretch.start),
+        "end_time": _number(stretch.end),
+        "alternatives": [
+            {"transcript": _text((reading,)), "items": [_flat_item(item) for item in reading.items]}
+            for reading in stretch.readings
+        ],
+    }
+
+
+def _flat_item(item: Item) -> dict[str, Any]:
+    is_word = item.kind is ItemKind.PRONUNCIATION
+    times = {"start_time": _number(item.start), "end_time": _number(item.end)} if is_word else {}
+    return times | _alternative(item) | {"type": item.kind.value}
+
+
+def _text(segments: Iterable[Segment | Reading]) -> str:
     """Return the running text, with what was redacted as AWS writes it."""
     items = (item for segment in segments for item in segment.items)
     return running_text(tuple(item if item.redaction is None else replace(item, content=REDACTED) for item in items))

@@ -17,8 +17,8 @@ from batchscribe.exports.rendering import RenderOptions, display_names
 SEGMENT_COLUMNS = ("start", "end", "speaker", "channel", "language", "confidence", "text", "suspect")
 WORD_COLUMNS = ("start", "end", "speaker", "channel", "language", "confidence", "text", "kind")
 
-#: What begins a formula (OWASP, "CSV Injection").
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+#: What begins a formula (OWASP, "CSV Injection"), also in the wide forms that Japanese spreadsheets take.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def render(transcript: Transcript, options: RenderOptions) -> Iterator[str]:

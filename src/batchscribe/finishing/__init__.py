@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from batchscribe.domain.options import TranscriptionOptions
 from batchscribe.domain.transcript import Transcript
-from batchscribe.finishing.chinese import in_script_of
+from batchscribe.finishing.chinese import alternatives_in_script_of, in_script_of
 from batchscribe.finishing.redaction import redacted
 from batchscribe.finishing.suspicion import with_suspicions
 from batchscribe.finishing.word_filter import filtered
@@ -15,7 +15,12 @@ from batchscribe.finishing.word_filter import filtered
 
 def finished_elsewhere(transcript: Transcript) -> Transcript:
     """Return a remote engine's transcript as it is stored: redacted and filtered by the engine, its script by us."""
-    return replace(transcript, segments=in_script_of(transcript.language_code, transcript.segments))
+    code = transcript.language_code
+    return replace(
+        transcript,
+        segments=in_script_of(code, transcript.segments),
+        alternatives=alternatives_in_script_of(code, transcript.alternatives),
+    )
 
 
 def takes_words_out(options: TranscriptionOptions) -> bool:
@@ -24,6 +29,14 @@ def takes_words_out(options: TranscriptionOptions) -> bool:
     A number that is to go may begin in one chunk and end in the next.
     """
     return bool(options.redact_types) or options.vocabulary_filter_name is not None
+
+
+def is_told_at_the_end(options: TranscriptionOptions) -> bool:
+    """Whether segments are known only when the whole is finished: words may go, or who speaks cuts them anew.
+
+    Who has read some of other segments before would miss words of the whole, or read them twice.
+    """
+    return takes_words_out(options) or options.show_speaker_labels
 
 
 def finished(transcript: Transcript, options: TranscriptionOptions, filter_words: Sequence[str] = ()) -> Transcript:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from batchscribe.domain.transcript import Item, Segment
+from batchscribe.domain.transcript import Alternatives, Item, Segment
 
 if TYPE_CHECKING:
     from opencc import OpenCC
@@ -28,14 +28,30 @@ def in_script_of(language_code: str, segments: tuple[Segment, ...]) -> tuple[Seg
     return tuple(_converted(segment, segment.language_code or language_code) for segment in segments)
 
 
+def alternatives_in_script_of(language_code: str, alternatives: tuple[Alternatives, ...]) -> tuple[Alternatives, ...]:
+    """Return the readings of each stretch in the script of the code."""
+    return tuple(
+        replace(
+            each,
+            readings=tuple(
+                replace(reading, items=_items_converted(reading.items, language_code)) for reading in each.readings
+            ),
+        )
+        for each in alternatives
+    )
+
+
 def _converted(segment: Segment, language_code: str) -> Segment:
-    if language_code not in _CONVERSIONS or not segment.items:
-        return segment
-    whole = "".join(item.content for item in segment.items)
+    items = _items_converted(segment.items, language_code)
+    return segment if items is segment.items else replace(segment, items=items)
+
+
+def _items_converted(items: tuple[Item, ...], language_code: str) -> tuple[Item, ...]:
+    if language_code not in _CONVERSIONS:
+        return items
+    whole = "".join(item.content for item in items)
     converted = _convert(whole, language_code)
-    if converted == whole:
-        return segment
-    return replace(segment, items=tuple(_shared_out(segment.items, converted, language_code)))
+    return items if converted == whole else tuple(_shared_out(items, converted, language_code))
 
 
 def _shared_out(items: tuple[Item, ...], converted: str, language_code: str) -> list[Item]:
