@@ -14,7 +14,8 @@ from batchscribe.engines.voice_activity import VoiceActivity
 from batchscribe.engines.voices import VoiceModel
 from batchscribe.engines.whisper_model import Decoded, Search, WhisperModel
 from batchscribe.engines.windows import BUCKETS, Window, WindowLimits, bucket_for, cut_windows
-from batchscribe.engines.words import items_of, moved, segments_of, sharpened, within
+from batchscribe.engines.word_times import sharpened
+from batchscribe.engines.words import items_of, moved, segments_of, within
 
 if TYPE_CHECKING:
     from pathlib import Path
