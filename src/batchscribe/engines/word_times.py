@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LEVEL_SAMPLES = 320
 _LEVEL_SECONDS = _LEVEL_SAMPLES / SAMPLE_RATE_HERTZ
 #: How much too early the alignment is on average.
-_EARLY_SECONDS = 0.03
+EARLY_SECONDS = 0.03
 #: A frame is quiet below this share of the loud frames' level; so many quiet frames (0.16 s) are a pause.
 _QUIET_SHARE = 0.06
 _PAUSE_FRAMES = 8
@@ -65,7 +65,7 @@ def _quiet_frames(pcm: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def _later(item: Item) -> Item:
-    return replace(item, start=item.start + _EARLY_SECONDS, end=item.end + _EARLY_SECONDS)
+    return replace(item, start=item.start + EARLY_SECONDS, end=item.end + EARLY_SECONDS)
 
 
 def _begun_after_pause(item: Item, is_quiet: NDArray[np.bool_]) -> Item:
