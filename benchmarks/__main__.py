@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "formats",
     "speakers",
+    "word_times",
     "languages",
     "vocabularies",
     "features",

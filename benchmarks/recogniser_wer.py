@@ -11,20 +11,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from batchscribe.decoding.cage import CagedDecoder
-from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, quietest_cut
-from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
-from batchscribe.domain.transcript import Segment
-from batchscribe.engines.whisper import Quality, WhisperRecogniser, WindowAudio
+from batchscribe.engines.whisper import Quality, WhisperRecogniser
 from benchmarks import rival
+from benchmarks.recognising import recognise
 from benchmarks.recordings import Recording, decode, english_recordings, join
 from benchmarks.scoring import Score, Scorer
 
@@ -73,40 +67,12 @@ def ours(
     decoder.close()
     column = Column(quality.value)
     started, started_cpu = time.perf_counter(), time.process_time()
-    pools: dict[int, list[tuple[int, int, WindowAudio]]] = defaultdict(list)
-    for number, pcm in enumerate(samples):
-        favoured = phrases(parts[number])
-        for start, chunk in chunks(pcm):
-            for window in recogniser.find_windows(chunk):
-                audio = WindowAudio(
-                    pcm=chunk[window.start : window.end], bucket=window.bucket, language="en", phrases=favoured
-                )
-                pools[window.bucket].append((number, start + window.start, audio))
-    heard: list[tuple[int, int, tuple[Segment, ...]]] = []
-    for pool in pools.values():
-        for first in range(0, len(pool), recogniser.max_batch):
-            batch = pool[first : first + recogniser.max_batch]
-            answers = recogniser.recognise([audio for _, _, audio in batch])
-            heard += [(number, start, answer) for (number, start, _), answer in zip(batch, answers, strict=True)]
+    heard = recognise(recogniser, samples, phrases=[phrases(part) for part in parts])
     column.cpu_seconds, column.wall_seconds = time.process_time() - started_cpu, time.perf_counter() - started
-    texts: dict[int, list[str]] = defaultdict(list)
-    for number, _, segments in sorted(heard, key=lambda each: each[:2]):
-        texts[number] += [segment.text for segment in segments]
-    column.texts = {part.path: " ".join(texts[number]) for number, part in enumerate(parts)}
+    column.texts = {
+        part.path: " ".join(segment.text for segment in segments) for part, segments in zip(parts, heard, strict=True)
+    }
     return column
-
-
-def chunks(pcm: NDArray[np.int16]) -> list[tuple[int, NDArray[np.int16]]]:
-    """Cut a recording as the server does; return each chunk with its first sample's place."""
-    limits = ChunkLimits()
-    frame, longest = round(FRAME_SECONDS * SAMPLE_RATE_HERTZ), round(limits.longest * SAMPLE_RATE_HERTZ)
-    found, start = [], 0
-    while len(pcm) - start > longest:
-        levels = np.abs(pcm[start : start + longest].astype(np.int32)).reshape(-1, frame).mean(axis=1)
-        end = start + quietest_cut(levels.astype(int).tolist(), limits) * frame
-        found.append((start, pcm[start:end]))
-        start = end
-    return [*found, (start, pcm[start:])]
 
 
 def theirs(model_folder: Path, mode: str, parts: list[Recording], hotwords: str = "") -> Column:

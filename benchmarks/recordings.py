@@ -125,3 +125,10 @@ def join(parts: list[Recording], *, minutes: float, target: Path, seed: int = 1)
                 if total >= minutes * 60 * SAMPLE_RATE_HERTZ:
                     break
     return " ".join(words)
+
+
+def write_wav(path: Path, pcm: NDArray[np.int16]) -> None:
+    """Write 16 kHz samples as a WAV."""
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, SAMPLE_RATE_HERTZ, 0, "NONE", ""))
+        out.writeframes(pcm.tobytes())

@@ -1,7 +1,8 @@
 """The rival: bare faster-whisper 1.2.1 on the same weights, in a process of its own.
 
-``python -m benchmarks.rival MODEL_FOLDER sequential|batched FILE...`` prints one JSON object: texts by file, seconds of
-work without imports and model load, processor seconds, peak memory.
+``python -m benchmarks.rival MODEL_FOLDER sequential|batched|words FILE...`` prints one JSON object: texts by file,
+seconds of work without imports and model load, processor seconds, peak memory, and in the mode ``words`` (which is
+sequential) each word with its times.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,6 +25,8 @@ class RivalRun:
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
+    #: By file: each word, its start and end in seconds.
+    words: dict[str, list[tuple[str, float, float]]] = field(default_factory=dict)
 
 
 def run(
@@ -46,18 +49,26 @@ def main() -> None:
     # The library's thread default and the figure that its own README uses for a machine of two cores are the same.
     model = WhisperModel(model_folder, device="cpu", compute_type="int8", cpu_threads=len(os.sched_getaffinity(0)))
     started, started_cpu = time.perf_counter(), time.process_time()
-    texts = {}
+    texts, words = {}, {}
     for file, language in zip(files, languages, strict=True):
         if mode == "batched":
             segments, _ = BatchedInferencePipeline(model).transcribe(file, language=language, batch_size=8, beam_size=5)
         else:
-            segments, _ = model.transcribe(file, language=language, hotwords=os.environ.get("RIVAL_HOTWORDS") or None)
-        texts[file] = "".join(segment.text for segment in segments).strip()
+            segments, _ = model.transcribe(
+                file,
+                language=language,
+                word_timestamps=mode == "words",
+                hotwords=os.environ.get("RIVAL_HOTWORDS") or None,
+            )
+        heard = list(segments)
+        texts[file] = "".join(segment.text for segment in heard).strip()
+        words[file] = [(word.word, word.start, word.end) for segment in heard for word in segment.words or ()]
     result = {
         "texts": texts,
         "wall_seconds": time.perf_counter() - started,
         "cpu_seconds": time.process_time() - started_cpu,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "words": words,
     }
     print(json.dumps(result))
 

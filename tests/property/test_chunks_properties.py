@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import PATIENT
 
-from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, quietest_cut
+from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, best_cut, quietest_cut
 
 
 @st.composite
@@ -27,8 +27,8 @@ def cuts(draw: st.DrawFn) -> tuple[list[int], ChunkLimits]:
 def test_the_cut_is_always_within_the_limits(drawn: tuple[list[int], ChunkLimits]) -> None:
     """A chunk is never empty, too short, or longer than its audio."""
     levels, limits = drawn
-    cut = quietest_cut(levels, limits)
-    assert round(limits.shortest / FRAME_SECONDS) <= cut <= round(limits.longest / FRAME_SECONDS)
+    for cut in (best_cut(levels, limits), quietest_cut(levels, limits)):
+        assert round(limits.shortest / FRAME_SECONDS) <= cut <= round(limits.longest / FRAME_SECONDS)
 
 
 @PATIENT
@@ -45,3 +45,16 @@ def test_no_stretch_within_the_limits_is_quieter_than_the_one_that_is_cut(
         start for start in range(first, len(levels) - width + 1) if sum(levels[start : start + width]) == quietest
     )
     assert quietest_cut(levels, limits) == latest + width // 2
+
+
+@PATIENT
+@given(drawn=cuts(), words=st.data())
+def test_no_word_is_cut_where_there_is_a_pause(drawn: tuple[list[int], ChunkLimits], words: st.DataObject) -> None:
+    """Wherever a long enough silence begins within the limits, the cut lies in silence."""
+    levels, limits = drawn
+    first, width = round(limits.shortest / FRAME_SECONDS), max(1, round(limits.pause / FRAME_SECONDS / 2))
+    levels = [1_000 + level for level in levels]
+    if len(levels) - first >= width:
+        start = words.draw(st.integers(first, len(levels) - width))
+        levels[start : start + width] = [0] * width
+        assert start <= best_cut(levels, limits) <= start + width

@@ -18,7 +18,7 @@ from batchscribe.workflow.cutting import cut
 
 SECOND_BYTES = SAMPLE_RATE_HERTZ * BYTES_PER_SAMPLE
 #: Short, so that a test needs little audio.
-LIMITS = ChunkLimits(shortest=0.9, longest=1.5, pause=0.1)
+LIMITS = ChunkLimits(shortest=0.9, longest=1.5, pause=0.1, long_pause=0.2)
 
 
 def noise(seconds: float, *, seed: int = 1) -> bytes:
@@ -65,7 +65,7 @@ def test_the_cut_lies_in_the_pause() -> None:
 def test_silence_is_cut_as_late_as_possible() -> None:
     """Where everything is equally quiet chunks are long."""
     first, *_ = cut([bytes(round(3 * SECOND_BYTES))], LIMITS)
-    assert len(first) / SECOND_BYTES == pytest.approx(LIMITS.longest - LIMITS.pause / 2, abs=0.03)
+    assert len(first) / SECOND_BYTES == pytest.approx(LIMITS.longest - LIMITS.long_pause / 2, abs=0.03)
 
 
 def test_full_scale_samples_do_not_overflow() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchscribe.domain.transcript import Item, ItemKind, Quality, running_text
+from batchscribe.domain.transcript import ItemKind, Quality, running_text
 from batchscribe.engines.skips import find_skips, has_room_for_skips
-from batchscribe.engines.words import TimedText, items_of, moved, segments_of, sharpened, within
+from batchscribe.engines.words import TimedText, items_of, moved, segments_of, within
 
 SIGNS = Quality(average_log_probability=-0.2, compression_ratio=1.2, no_speech_probability=0.0)
 
@@ -73,15 +73,6 @@ def test_a_long_pause_ends_a_segment() -> None:
     first, second = segments_of([*before, *after], SIGNS)
     assert (first.start, first.end, second.start) == (0.0, 0.5, 3.0)
     assert first.quality == SIGNS
-
-
-def test_a_word_begins_after_the_pause_that_the_alignment_gave_it() -> None:
-    """Half a second of silence at a word's start is taken away from it."""
-    pcm = np.concatenate([np.zeros(8_000), np.full(8_000, 9_000)]).astype(np.int16)
-    word = Item(kind=ItemKind.PRONUNCIATION, content="go", start=0.0, end=1.0, confidence=1.0)
-    (sharp,) = sharpened([word], pcm)
-    assert sharp.start == pytest.approx(0.5, abs=0.03)
-    assert sharp.end == 1.0
 
 
 def test_a_sentence_that_was_passed_over_is_found_by_its_speech() -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
-from batchscribe.domain.transcript import Item, ItemKind
+from batchscribe.domain.transcript import Item, Segment
 from batchscribe.domain.transcript import Quality as Signs
 from batchscribe.engines.favouring import favour
 from batchscribe.engines.identification import LanguageFinder
-from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips
+from batchscribe.engines.loops import without_loops
+from batchscribe.engines.skips import Skip, find_skips, has_room_for_skips, put_in, spoken_seconds
 from batchscribe.engines.voice_activity import VoiceActivity
 from batchscribe.engines.voices import VoiceModel
 from batchscribe.engines.whisper_model import Decoded, Search, WhisperModel
 from batchscribe.engines.windows import BUCKETS, Window, WindowLimits, bucket_for, cut_windows
-from batchscribe.engines.words import items_of, moved, segments_of, sharpened, within
+from batchscribe.engines.word_times import EARLY_SECONDS, sharpened
+from batchscribe.engines.words import items_of, moved, segments_of, within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batchscribe.domain.identification import LanguageWindow
-    from batchscribe.domain.transcript import Segment
     from batchscribe.domain.voices import VoiceWindow
 
 
@@ -57,8 +58,6 @@ class Effort:
     limits: WindowLimits
     #: A window whose mean log probability is lower is searched a second time in another way; None for never.
     second_search_below: float | None
-    #: Whether stretches that were passed over are looked for and recognised by themselves.
-    finds_skips: bool
 
 
 #: Measured by ``benchmarks/recogniser_wer.py`` on 70 minutes (the English sets, and an hour joined from them), base
@@ -66,13 +65,9 @@ class Effort:
 #: faster-whisper batched (8, beam 5) had 6.7 % at 12. On 40 minutes of them fast had 6.7 % at 29: a second of audio
 #: costs the encoder more in a longer window, and short windows cost words.
 EFFORTS: dict[Quality, Effort] = {
-    Quality.ACCURATE: Effort(
-        limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=-0.25, finds_skips=True
-    ),
-    Quality.BALANCED: Effort(
-        limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=None, finds_skips=True
-    ),
-    Quality.FAST: Effort(limits=WindowLimits(longest=12.0, wanted=6.0), second_search_below=None, finds_skips=False),
+    Quality.ACCURATE: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=-0.25),
+    Quality.BALANCED: Effort(limits=WindowLimits(longest=20.0, wanted=12.0), second_search_below=None),
+    Quality.FAST: Effort(limits=WindowLimits(longest=12.0, wanted=6.0), second_search_below=None),
 }
 _FIRST = Search(beam=1)
 _SECOND = Search(beam=2, with_times=False)
@@ -85,9 +80,14 @@ _ALIKE_CHARACTERS = 4
 _ALIKE_SHARE = 0.1
 #: Text above this compression ratio repeats itself (Whisper's own limit).
 _LOOP_RATIO = 2.4
-#: Below this mean log probability words are guesses; together with a no-speech probability above, they are invented.
+#: Below the first mean log probability words are guesses, below the second they are unsure. Where the model also gives
+#: silence more than this probability, guesses are invented; and unsure words, where speech is heard in less than this
+#: share of the window. (Of the English sets no window comes near: at most 0.28.)
 _GUESS = -1.0
+_UNSURE = -0.5
 _NO_SPEECH = 0.6
+_SPOKEN_SHARE = 0.5
+_MISSED_SPEECH = "Somebody speaks here who was not understood."
 
 
 class WhisperRecogniser:
@@ -167,40 +167,52 @@ class WhisperRecogniser:
         """Time the words of a decoded window, fill in what was passed over, and group them into segments."""
         items = self._items(window, encoded, decoded)
         duration = len(window.pcm) / SAMPLE_RATE_HERTZ
-        if items and self._effort.finds_skips and has_room_for_skips(items, duration):
+        missed: list[Skip] = []
+        if items and has_room_for_skips(items, duration):
             speech = self._voice_activity.probabilities(window.pcm)
             for skip in reversed(find_skips(items, speech, duration)):
-                items[skip.first_item : skip.last_item] = self._filled(window, items, skip)
+                filled = put_in(items, skip, self._found(window, skip))
+                missed += [skip] if filled == items else []
+                items = filled
         signs = Signs(
             average_log_probability=decoded.average_log_probability,
             compression_ratio=decoded.compression_ratio,
             no_speech_probability=decoded.no_speech_probability,
         )
-        return tuple(segments_of(within(sharpened(items, window.pcm), duration), signs))
+        segments = segments_of(within(sharpened(items, window.pcm), duration), signs)
+        return tuple(_doubted(segment, missed) for segment in segments)
 
     def _items(self, window: WindowAudio, encoded: NDArray[np.float32], decoded: Decoded) -> list[Item]:
-        """Return a decoded window's timed items; none where its words are most likely invented."""
-        if not decoded.tokens or _is_invented(decoded):
-            return []
+        """Return a decoded window's timed items, loops cut; none where its words are most likely invented."""
         tokens = decoded.tokens
+        if decoded.compression_ratio > _LOOP_RATIO:
+            tokens = without_loops(tokens)
+        if not tokens or self._is_invented(window, decoded):
+            return []
         if window.phrases:
             tokens = favour(tokens, window.phrases, self._model.text_of_window(encoded, window.language))
         return items_of(self._model.align(encoded, tokens, window.language, len(window.pcm)))
 
-    def _filled(self, window: WindowAudio, items: list[Item], skip: Skip) -> list[Item]:
-        """Recognise a stretch that was passed over by itself; return what stands in the place of its items."""
-        known = items[skip.first_item : skip.last_item]
+    def _is_invented(self, window: WindowAudio, decoded: Decoded) -> bool:
+        """Whether the words are rather the model's habit than somebody's speech: where all signs say so."""
+        loops = decoded.compression_ratio > _LOOP_RATIO
+        if decoded.no_speech_probability <= _NO_SPEECH or not (decoded.average_log_probability < _UNSURE or loops):
+            return False
+        if decoded.average_log_probability < _GUESS or loops:
+            return True
+        spoken = spoken_seconds(self._voice_activity.probabilities(window.pcm))
+        return spoken < _SPOKEN_SHARE * len(window.pcm) / SAMPLE_RATE_HERTZ
+
+    def _found(self, window: WindowAudio, skip: Skip) -> list[Item]:
+        """Recognise a stretch that was passed over by itself; return nothing where that fails as well."""
         pcm = window.pcm[int(skip.start * SAMPLE_RATE_HERTZ) : int(skip.end * SAMPLE_RATE_HERTZ)]
         part = WindowAudio(pcm=pcm, bucket=bucket_for(len(pcm)), language=window.language, phrases=window.phrases)
         encoded = self._model.encode(pcm, part.bucket)
         decoded = self._model.decode([encoded], [window.language], _FIRST)[0]
         if _has_failed(decoded):
-            return known
-        found = moved(self._items(part, encoded, decoded), skip.start)
-        words = [item.content.casefold() for item in found if item.kind is ItemKind.PRONUNCIATION]
-        if known[0].content.casefold() in words:
-            return found if len(words) > 1 else known
-        return [*known, *found]
+            return []
+        # The window's words are all moved later once more.
+        return moved(sharpened(self._items(part, encoded, decoded), pcm), skip.start - EARLY_SECONDS)
 
 
 def _has_failed(decoded: Decoded) -> bool:
@@ -209,7 +221,7 @@ def _has_failed(decoded: Decoded) -> bool:
     return has_run_away or not decoded.tokens or decoded.average_log_probability < _GUESS
 
 
-def _is_invented(decoded: Decoded) -> bool:
-    """Whether the words are rather the model's habit than somebody's speech."""
-    is_guess = decoded.average_log_probability < _GUESS and decoded.no_speech_probability > _NO_SPEECH
-    return is_guess or decoded.compression_ratio > _LOOP_RATIO
+def _doubted(segment: Segment, missed: list[Skip]) -> Segment:
+    """Say of a segment that speech in it was not understood, where a stretch stayed without words."""
+    is_doubted = any(skip.start < segment.end and segment.start < skip.end for skip in missed)
+    return replace(segment, suspect=_MISSED_SPEECH) if is_doubted else segment

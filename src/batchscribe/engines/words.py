@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: Marks of the Unicode punctuation category that are said, or that belong to the word they stand at.
 _WORD_MARKS = frozenset("%&@#*/\\'\u2019_+")
@@ -21,13 +14,6 @@ _INNER_MARKS = frozenset(".,:-\u2010\u2011")
 #: Western marks and the ellipsis; the full stop of Chinese and Japanese and their wide marks; danda; Arabic's mark.
 _SENTENCE_ENDS = frozenset(".?!\u2026\u3002\uff1f\uff01\u0964\u061f")
 _ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "jr", "sr", "prof", "vs", "etc", "no"})
-#: Loudness is looked at in frames of this many samples.
-_LEVEL_SAMPLES = 320
-_LEVEL_SECONDS = _LEVEL_SAMPLES / SAMPLE_RATE_HERTZ
-#: A frame is quiet below this share of the loud frames' level; so many quiet frames (0.16 s) are a pause.
-_QUIET_SHARE = 0.06
-_PAUSE_FRAMES = 8
-_SHORTEST_WORD_FRAMES = 4
 #: A pause in seconds that always ends a segment.
 _LONG_PAUSE_SECONDS = 1.0
 #: From this length in seconds on, a segment also ends at a comma or a short pause.
@@ -124,31 +110,6 @@ def _is_boundary(group: list[Item], following: Item) -> bool:
 def moved(items: list[Item], seconds: float) -> list[Item]:
     """Move items later by this many seconds."""
     return [replace(item, start=item.start + seconds, end=item.end + seconds) for item in items]
-
-
-def sharpened(items: list[Item], pcm: NDArray[np.int16]) -> list[Item]:
-    """Take pauses out of words: Whisper's alignment lets a word begin where the one before it ended.
-
-    ``pcm`` holds the 16 kHz samples that the items' times count from.
-    """
-    frames = len(pcm) // _LEVEL_SAMPLES
-    levels = np.abs(pcm[: frames * _LEVEL_SAMPLES].astype(np.int32)).reshape(frames, _LEVEL_SAMPLES).mean(axis=1)
-    if frames == 0:
-        return items
-    is_quiet = levels < _QUIET_SHARE * np.quantile(levels, 0.95)
-    return [_without_pause(item, is_quiet) if item.kind is ItemKind.PRONUNCIATION else item for item in items]
-
-
-def _without_pause(item: Item, is_quiet: NDArray[np.bool_]) -> Item:
-    """Let a word begin after the last pause within it, so long as enough of the word is left."""
-    first, last = int(item.start / _LEVEL_SECONDS), int(item.end / _LEVEL_SECONDS)
-    run = 0
-    start = first
-    for frame in range(first, min(last - _SHORTEST_WORD_FRAMES, len(is_quiet))):
-        run = run + 1 if is_quiet[frame] else 0
-        if run >= _PAUSE_FRAMES:
-            start = frame + 1
-    return item if start == first else replace(item, start=start * _LEVEL_SECONDS)
 
 
 def within(items: list[Item], duration: float) -> list[Item]:

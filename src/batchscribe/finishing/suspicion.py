@@ -13,6 +13,8 @@ GUESS_LOG_PROBABILITY = -1.0
 NO_SPEECH_PROBABILITY = 0.6
 #: Words over a stretch that is probably silence are believed where they are surer than this.
 UNSURE_LOG_PROBABILITY = -0.5
+#: Above this probability, unsure words are doubted: singing and sounds are heard so, clear speech stays below.
+DOUBTFUL_SPEECH_PROBABILITY = 0.3
 
 
 def with_suspicions(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
@@ -33,4 +35,7 @@ def _reason(quality: Quality) -> str | None:
         return "The words repeat themselves."
     if quality.average_log_probability < GUESS_LOG_PROBABILITY:
         return "The words are mostly guessed."
+    is_doubtful = quality.no_speech_probability > DOUBTFUL_SPEECH_PROBABILITY
+    if is_doubtful and quality.average_log_probability < UNSURE_LOG_PROBABILITY:
+        return "The words are unsure; perhaps this is singing or noise."
     return None

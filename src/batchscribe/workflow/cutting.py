@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, quietest_cut
+from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, best_cut
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
 
 _FRAME_SAMPLES = round(FRAME_SECONDS * SAMPLE_RATE_HERTZ)
@@ -28,7 +28,7 @@ def cut(blocks: Iterable[bytes], limits: ChunkLimits | None = None, *, channels:
         waiting += block
         # More than the longest: what follows a cut is never empty.
         while len(waiting) > longest_bytes:
-            end = quietest_cut(_levels(waiting, longest_bytes, channels), limits) * frame_bytes
+            end = best_cut(_levels(waiting, longest_bytes, channels), limits) * frame_bytes
             yield bytes(waiting[:end])
             del waiting[:end]
     if waiting:
