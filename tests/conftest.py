@@ -234,7 +234,7 @@ def running_server(data_dir: Path, *, port: int | None = None, **settings: str) 
                 process.wait()
 
 
-def wait_until_ready(server: Server, seconds: float = 60.0) -> None:
+def wait_until_ready(server: Server, seconds: float = 120.0) -> None:
     """Wait until /readyz says that every part can work."""
     until = time.monotonic() + seconds
     while True:

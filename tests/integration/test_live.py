@@ -21,7 +21,7 @@ from batchscribe.database import chunks, jobs
 from batchscribe.database.chunks import Chunk
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.domain.word_lists import WordListKind
-from batchscribe.web import live
+from batchscribe.web import waiting
 from running_api import RunningApi, running_api
 
 
@@ -280,7 +280,7 @@ def test_a_head_request_ends_at_once(api: RunningApi) -> None:
 
 def test_a_quiet_stream_beats(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing on the way takes it for dead; and a client that has gone is noticed."""
-    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "HEARTBEAT_SECONDS", 0.05)
     name = api.submit()
     with following(api, f"/transcribe-job/{name}/events") as stream:
         until = time.monotonic() + 30

@@ -296,7 +296,7 @@ thread.join()
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until an api answers."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         assert process.poll() is None, "the api ended"
         assert time.monotonic() < until, "the api does not answer"
@@ -310,7 +310,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 def wait_for_line(output: Path, words: str, processes: list[subprocess.Popen[bytes]]) -> None:
     """Wait until one of the processes has logged these words."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while words not in output.read_text():
         assert all(process.poll() is None for process in processes), output.read_text()
         assert time.monotonic() < until, f"nobody logs: {words}"

@@ -22,7 +22,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from batchscribe.web.answer_transport import AnswerTransport
 from batchscribe.web.envelope import error_answer_bytes
+from batchscribe.web.later import CONNECTION
 from batchscribe.web.limits import FrontLimits
+from batchscribe.web.parsing import parser_in_body
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -50,9 +52,9 @@ class GuardedProtocol(HttpToolsProtocol):
         #: Runs once no more is to be answered here.
         self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_bytes = 0
+        self._tell_of_loss: Callable[[], None] | None = None
         self._is_in_body = False
-        #: While a parser reads headers that were read before.
-        self._is_led = False
+        self._is_led = False  # while a parser reads headers that were read before
         self._body_bytes = 0
         self._was_body_held_back = False
         #: Bytes since the last that were a body's: headers, trailers, chunk extensions.
@@ -77,6 +79,14 @@ class GuardedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        if self._tell_of_loss is not None:
+            self._tell_of_loss()
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """See :class:`batchscribe.web.later.Connection`."""
+        self._tell_of_loss = tell
+        if self.transport.is_closing():
+            tell()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -127,11 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):
         framing = [header for header in self.headers if header[0] in {b"content-length", b"transfer-encoding"}]
         if self._linger_timer is not None or framing in ([], [(b"content-length", b"0")]):
             return
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._is_led = True
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
+        self.parser = parser_in_body(self, framing)
         self._is_led = False
         self._is_in_body = True
         # The task that answers has not begun yet: it has not seen that the body was taken for finished.
@@ -173,6 +180,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_read_timer()
         self._quiet_bytes = 0
         self._is_in_body = True
+        cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
         # The task that answers starts later, and closes the connection by way of this protocol.
         self.cycle.transport = cast("asyncio.Transport", AnswerTransport(self.transport, self._close_after_answer))
@@ -207,8 +215,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_timer = None
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's own words help no client
-        """Answer what is not HTTP."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Answer what is not HTTP, in better words than the parser's."""
         self._refuse(HTTPStatus.BAD_REQUEST, "invalid_request", "The request is not valid HTTP.")
 
     def shutdown(self) -> None:
@@ -218,14 +226,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     @property
     def _has_too_large_headers(self) -> bool:
-        limits = self._limits
-        return self._header_bytes > limits.max_header_bytes or self._header_count > limits.max_headers
+        return self._header_bytes > self._limits.max_header_bytes or self._header_count > self._limits.max_headers
 
     def _refuse_headers(self) -> None:
-        limits = self._limits
-        sentence = (
-            f"The request has more than {limits.max_headers} headers, or {limits.max_header_bytes} bytes of them."
-        )
+        most, most_bytes = self._limits.max_headers, self._limits.max_header_bytes
+        sentence = f"The request has more than {most} headers, or {most_bytes} bytes of them."
         # Who sends so much has no end in sight: to read on would be work, and to leave it lie slows the sender down.
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", sentence, reads_on=False)
 
