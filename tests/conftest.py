@@ -9,22 +9,48 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy.pool import NullPool, Pool
 
 from object_servers import ObjectServer, moto_server, seaweedfs_server
+from planted import DATABASE_PASSWORD, EVERYWHERE, SERVER_KEY, pattern
 
 MEDIA = Path(__file__).parent / "media"
+#: How long a test's threads may take to give their connections back after its end.
+CLOSING_SECONDS = 20.0
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, also where the shell began all of this with SIGINT ignored."""
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_ignored and threading.current_thread() is threading.main_thread():
+        # What is ignored is inherited by every child; a handler is not.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test in which a planted secret is logged or printed, by this process or by one that it started."""
+    report = yield
+    written = f"{report.capstdout}\n{report.capstderr}\n{report.caplog}".encode(errors="replace")
+    if report.passed and pattern(EVERYWHERE).search(written):
+        report.outcome = "failed"
+        report.longrepr = "A planted secret (tests/planted.py) stands in what was logged or printed."
+    return report
 
 
 @dataclass(frozen=True)
@@ -55,7 +81,7 @@ class Server:
     def stop(self) -> int:
         """End the server as Ctrl-C does; return its exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """End the supervisor without a word, as a power cut would."""
@@ -128,15 +154,47 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """Return the address of an empty PostgreSQL database of the test's own."""
-    name = f"test_{uuid.uuid4().hex}"
     server = make_url(postgres_server).set(drivername="postgresql+psycopg")
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with postgres_database(server) as name:
+        # Where no password is asked for, any is taken.
+        url = server.set(drivername="postgresql", database=name, password=server.password or DATABASE_PASSWORD)
+        yield url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def postgres_database(server: URL) -> Iterator[str]:
+    """Make an empty database; at the end, see that this process has closed all its connections to it.
+
+    One that is left open would be noticed only when Python collects it, during somebody else's test.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    opened: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+
+    def note(connection: psycopg.Connection[Any], _entry: object) -> None:
+        if isinstance(connection, psycopg.Connection) and connection.info.dbname == name:
+            opened.add(connection)
+
+    def still_open() -> list[psycopg.Connection[Any]]:
+        return [each for each in opened if not each.closed]
+
+    # NullPool: nothing of the tests' own is open while others' connections are looked for.
+    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+    event.listen(Pool, "connect", note)
+    try:
+        yield name
+    finally:
+        until = time.monotonic() + CLOSING_SECONDS
+        while still_open() and time.monotonic() < until:
+            time.sleep(0.02)
+        event.remove(Pool, "connect", note)
+        left = still_open()
+        for each in left:
+            each.close()
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        assert not left, f"{len(left)} connections to PostgreSQL were left open"
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +217,7 @@ def running_server(data_dir: Path, *, port: int | None = None, **settings: str) 
     port = port or free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSCRIBE_")}
     environment |= {"BATCHSCRIBE_DATA_DIR": str(data_dir), "BATCHSCRIBE_PORT": str(port)}
+    environment |= {"BATCHSCRIBE_SECRET_KEY": SERVER_KEY}
     environment |= {f"BATCHSCRIBE_{name.upper()}": value for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "batchscribe", "serve"], env=environment, start_new_session=True)
     server = Server(base_url=f"http://127.0.0.1:{port}", data_dir=data_dir, process=process, environment=environment)
@@ -175,7 +234,7 @@ def running_server(data_dir: Path, *, port: int | None = None, **settings: str) 
                 process.wait()
 
 
-def wait_until_ready(server: Server, seconds: float = 60.0) -> None:
+def wait_until_ready(server: Server, seconds: float = 120.0) -> None:
     """Wait until /readyz says that every part can work."""
     until = time.monotonic() + seconds
     while True:

@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 
-ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
+from planted import OBJECT_STORE_SECRET
+
+ACCESS_KEY, SECRET_KEY = "test-access-key", OBJECT_STORE_SECRET
 BUCKET = "recordings"
 
 

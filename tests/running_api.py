@@ -47,7 +47,7 @@ class RunningApi:
     def submit(self, **fields: Any) -> str:
         """Submit a recording and return its job's name."""
         answer = requests.post(
-            f"{self.base_url}/transcribe-batch-async", files={"file": ("speech.wav", WAV)}, data=fields, timeout=10
+            f"{self.base_url}/transcribe-batch-async", files={"file": ("speech.wav", WAV)}, data=fields, timeout=30
         )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["job_name"])
@@ -85,7 +85,7 @@ class RunningApi:
     @contextmanager
     def connection(self) -> Iterator[socket.socket]:
         """Open a plain connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as opened:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as opened:
             yield opened
 
 
@@ -151,6 +151,6 @@ def running_api(
         )
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
         database.dispose()

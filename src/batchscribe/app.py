@@ -37,9 +37,9 @@ from batchscribe.parts import (
     server_key,
     upgrade_database,
 )
-from batchscribe.processes import die_with_parent, give_large_memory_back
+from batchscribe.processes import die_with_parent, give_large_memory_back, keep_memory_off_the_disk
 from batchscribe.remote_parts import build_notifications, build_remote_work
-from batchscribe.settings import Settings
+from batchscribe.settings import Settings, secrets_of
 
 __all__ = ["build_service", "local_transcriber", "prepare", "run_api", "run_worker", "upgrade_database"]
 
@@ -71,7 +71,8 @@ class Transcribe(Protocol):
 
 def prepare(settings: Settings) -> None:
     """Make the data folder and see that the database can be used. Raises ConfigurationError with what to change."""
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, secrets=secrets_of(settings))
+    keep_memory_off_the_disk()
     check_sandbox(settings)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -135,6 +135,10 @@ class Egress:
         self._trust = trust or ssl.create_default_context()
         self._resolver_threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
 
+    def close(self) -> None:
+        """End the threads that look names up, once they are done."""
+        self._resolver_threads.shutdown(wait=False)
+
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, seconds: float, max_bytes: int
     ) -> Answer:

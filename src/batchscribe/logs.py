@@ -10,16 +10,18 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Any
+
+from batchscribe.hiding import Hider
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -31,34 +33,35 @@ LONGEST_TRACE = 16_000
 #: How long the end of a process waits for its last lines to be read.
 FLUSH_SECONDS = 2.0
 
-_SECRETS = re.compile(
-    r"(?P<before>://[^\s:/@]*:)[^\s@/]+(?=@)"
-    r"|(?P<name>\b(?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|password)=)[^\s&'\",;]+",
-    re.IGNORECASE,
-)
-
 
 class LineFormatter(logging.Formatter):
     """Writes a record on one line: nothing that comes from outside can begin a line of its own."""
 
-    def __init__(self) -> None:
-        """Begin each line with the time, the level and the part that speaks."""
+    def __init__(self, hide: Hider | None = None) -> None:
+        """Begin each line with the time, the level and the part that speaks; ``hide`` takes secrets out."""
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._hide = hide or Hider()
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record, its extra fields behind the sentence."""
-        record.message = _said(record.getMessage())
+        record.message = _said(record.getMessage(), self._hide)
         record.asctime = self.formatTime(record)
-        text = self.formatMessage(record) + "".join(f" {name}={value}" for name, value in _fields(record).items())
+        text = self.formatMessage(record) + "".join(
+            f" {name}={value}" for name, value in _fields(record, self._hide).items()
+        )
         # A trace has lines of its own, and an error's words may come from outside: none of them begins a line.
-        return "\n    ".join(_printable(each) for each in (text, *_trace(record).splitlines()))
+        return "\n    ".join(_printable(each) for each in (text, *_trace(record, self._hide).splitlines()))
 
 
 class JsonFormatter(logging.Formatter):
     """Writes a record as one JSON object: ``time`` (UTC), ``level``, ``logger``, ``message``, then its extra fields.
 
-    A trace is in ``exception``.
+    A trace is in ``exception``. ``hide`` takes secrets out.
     """
+
+    def __init__(self, hide: Hider | None = None) -> None:
+        super().__init__()
+        self._hide = hide or Hider()
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record in ASCII, on one line whatever is in it."""
@@ -66,10 +69,10 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _said(record.getMessage()),
+            "message": _said(record.getMessage(), self._hide),
         }
-        content |= {name: value for name, value in _fields(record).items() if name not in content}
-        if trace := _trace(record):
+        content |= {name: value for name, value in _fields(record, self._hide).items() if name not in content}
+        if trace := _trace(record, self._hide):
             content["exception"] = trace
         return json.dumps(content)
 
@@ -143,16 +146,18 @@ class _Listener(QueueListener):
             thread.join(FLUSH_SECONDS)
 
 
-def configure_logs(level: str, log_format: str = "text") -> None:
+def configure_logs(level: str, log_format: str = "text", *, secrets: Iterable[str] = ()) -> None:
     """Send the log of our parts, and every library's warnings, to standard error. Harmless twice.
 
-    ``log_format`` is ``text`` or ``json``. ``logging.shutdown``, which Python calls at its exit, writes what waits.
+    ``log_format`` is ``text`` or ``json``; ``secrets`` are left out everywhere. ``logging.shutdown``, which
+    Python calls at its exit, writes what waits.
     """
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, Outlet):
             handler.close()
-    root.handlers[:] = [Outlet(sys.stderr, JsonFormatter() if log_format == "json" else LineFormatter())]
+    hide = Hider(secrets)
+    root.handlers[:] = [Outlet(sys.stderr, JsonFormatter(hide) if log_format == "json" else LineFormatter(hide))]
     root.setLevel(logging.WARNING)
     logging.getLogger("batchscribe").setLevel(level)
     # The durable engine writes by itself, in a form of its own, unless its log has a handler already.
@@ -174,10 +179,10 @@ def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
         logging.getLogger(__name__).error("a thread ended", exc_info=trace, extra={"thread_of": str(end.thread)})
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def _fields(record: logging.LogRecord, hide: Hider) -> dict[str, Any]:
     """Return the record's extra fields; numbers stay numbers."""
     extra = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-    return {name: value if _is_plain(value) else _said(str(value)) for name, value in extra.items()}
+    return {name: value if _is_plain(value) else _said(str(value), hide) for name, value in extra.items()}
 
 
 def _is_plain(value: object) -> bool:
@@ -185,17 +190,18 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _trace(record: logging.LogRecord) -> str:
+def _trace(record: logging.LogRecord, hide: Hider) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return _said("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"), LONGEST_TRACE)
+    return _said("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"), hide, LONGEST_TRACE)
 
 
-def _said(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text without the passwords and signatures of addresses in it, and not too long."""
-    if len(text) > longest:
-        text = f"{text[: longest // 2]} [...] {text[-longest // 2 :]}"
-    return _SECRETS.sub(lambda match: (match["before"] or match["name"]) + "***", text)
+def _said(text: str, hide: Hider, longest: int = LONGEST_TEXT) -> str:
+    """Return a text without the secrets in it, and not too long."""
+    if len(text) <= longest:
+        return hide(text)
+    # Half of a secret, where the middle begins, would not be known for one.
+    return f"{hide(text[:longest])[: longest // 2]} [...] {hide(text[-longest:])[-(longest // 2) :]}"
 
 
 def _printable(text: str) -> str:

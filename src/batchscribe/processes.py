@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -23,6 +24,11 @@ def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) ->
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent_pid:
             os.kill(os.getpid(), number)
+
+
+def keep_memory_off_the_disk() -> None:
+    """Have no core file written when this process, or a child of it, crashes: keys would be in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def give_large_memory_back() -> None:

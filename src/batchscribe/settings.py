@@ -10,17 +10,20 @@ from enum import Enum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchscribe.domain.origins import read_origins
 from batchscribe.errors import ConfigurationError
+from batchscribe.hiding import Hider
 
 PREFIX = "BATCHSCRIBE_"
 #: Of the key that secrets are made of.
 LEAST_KEY_CHARACTERS = 32
+#: A part of an address's path that is so long may be a token.
+LEAST_TOKEN_CHARACTERS = 16
 
 
 class EngineName(Enum):
@@ -194,7 +197,7 @@ class Settings(BaseSettings):
         parts = urlsplit(self.storage_url)
         if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise ConfigurationError(
-                f"{PREFIX}STORAGE_URL is {self.storage_url!r}, but must be file:///a/folder or s3://bucket/prefix."
+                f"{PREFIX}STORAGE_URL is {Hider()(self.storage_url)!r}, but must be file:///a/folder or s3://bucket/prefix."
             )
         return Path(unquote(parts.path))
 
@@ -220,6 +223,18 @@ def to_environment(settings: Settings) -> dict[str, str]:
     return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
+def secrets_of(settings: Settings) -> list[str]:
+    """Return what of the settings, and of AWS's own variables, nobody may read in a log."""
+    database, traces = urlsplit(settings.database_url), urlsplit(settings.otlp_traces_url)
+    found = [settings.secret_key.get_secret_value()]
+    found += [os.environ.get(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
+    found += [unquote(password) for password in (database.password, traces.password) if password]
+    # Collectors have their tokens in the path or behind it; libraries name both, without the host.
+    found += [each for values in parse_qs(traces.query).values() for each in values]
+    found += [each for each in traces.path.split("/") if len(each) >= LEAST_TOKEN_CHARACTERS]
+    return [each for each in found if each]
+
+
 def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, checked by the model
     """Read the settings from the environment; what is given here wins. Raises ConfigurationError with a sentence."""
     try:
@@ -227,6 +242,6 @@ def load(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value, c
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        # A key is not shown, not even one that cannot be.
-        value = "not usable" if name.endswith("_KEY") else repr(first.get("input"))
+        # A key is not shown, not even one that cannot be; nor an address, which may have one in it.
+        value = "not usable" if name.endswith(("_KEY", "_URL")) else repr(first.get("input"))
         raise ConfigurationError(f"{name} is {value}: {first['msg'].lower()}.") from error

@@ -198,7 +198,7 @@ def has_chunk_in_hand(data_dir: Path) -> bool:
 
 def wait_for_chunk_in_hand(data_dir: Path) -> None:
     """Wait until a kill would hit somebody's work, but not for ever: it may be the worker that is being restarted."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not has_chunk_in_hand(data_dir) and time.monotonic() < until:
         time.sleep(0.02)
 

@@ -65,7 +65,7 @@ def held_by(decoder: CagedDecoder) -> tuple[int, int]:
     return psutil.Process().num_fds(), server_of(decoder).num_fds()
 
 
-def eventually(is_so: Callable[[], bool], seconds: float = 10.0) -> bool:
+def eventually(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until it is so; False when it does not come about."""
     until = time.monotonic() + seconds
     while not is_so():

@@ -184,7 +184,7 @@ def test_a_failed_job_has_its_reason_and_no_completion_time(api: RunningApi) -> 
 @pytest.mark.parametrize("name", ["transcribe-invalid-job-name", "..%00", "%ff", "x" * 300])
 def test_an_unknown_job_is_a_404_with_a_message(api: RunningApi, method: str, path: str, name: str) -> None:
     """Whatever is asked of it, and however odd its name is."""
-    answer = requests.request(method, api.base_url + path.format(name), timeout=10)
+    answer = requests.request(method, api.base_url + path.format(name), timeout=30)
     status, body, code = refusal(answer)
     assert (status, code) == (404, "job_not_found")
     assert body["error"].startswith("Job not found: ")
@@ -262,7 +262,7 @@ def test_a_wait_is_answered_as_soon_as_the_job_changes(api: RunningApi) -> None:
     began_at = time.monotonic()
     body = api.get(f"/transcribe-job/{name}?wait=20").json()
     assert body["status"] == "IN_PROGRESS"
-    assert 0.25 < time.monotonic() - began_at < 5
+    assert 0.25 < time.monotonic() - began_at < 15
 
 
 def test_a_wait_ends_with_the_job_as_it_is(api: RunningApi) -> None:
@@ -270,7 +270,7 @@ def test_a_wait_ends_with_the_job_as_it_is(api: RunningApi) -> None:
     name = api.submit()
     began_at = time.monotonic()
     assert api.get(f"/transcribe-job/{name}?wait=0.3").json()["status"] == "QUEUED"
-    assert 0.25 < time.monotonic() - began_at < 5
+    assert 0.25 < time.monotonic() - began_at < 15
 
 
 def test_a_job_that_has_ended_is_not_waited_for(api: RunningApi) -> None:
@@ -279,7 +279,7 @@ def test_a_job_that_has_ended_is_not_waited_for(api: RunningApi) -> None:
     api.fail(name, "reason")
     began_at = time.monotonic()
     assert api.get(f"/transcribe-job/{name}?wait=60").json()["status"] == "FAILED"
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 30
 
 
 def test_a_job_deleted_while_it_is_waited_for_is_a_404(api: RunningApi) -> None:
@@ -310,9 +310,9 @@ def test_a_cancelled_job_is_failed_and_cannot_be_cancelled_again(api: RunningApi
 def test_a_deleted_job_is_gone(api: RunningApi) -> None:
     """The answer names it; a second deletion finds nothing."""
     name = api.submit()
-    answer = requests.delete(f"{api.base_url}/transcribe-job/{name}", timeout=10)
+    answer = requests.delete(f"{api.base_url}/transcribe-job/{name}", timeout=30)
     assert (answer.status_code, answer.json()["job_name"]) == (200, name)
-    assert requests.delete(f"{api.base_url}/transcribe-job/{name}", timeout=10).status_code == 404
+    assert requests.delete(f"{api.base_url}/transcribe-job/{name}", timeout=30).status_code == 404
 
 
 def test_a_transcript_is_read_in_every_format(api: RunningApi) -> None:
@@ -457,7 +457,7 @@ def test_unknown_paths_and_methods_are_refused_in_the_same_shape(api: RunningApi
     """A method that a path does not have is answered with those it has."""
     assert refusal(api.get("/nothing"))[::2] == (404, "not_found")
     assert refusal(api.get("/transcribe-jobs/"))[::2] == (404, "not_found")
-    answer = requests.put(f"{api.base_url}/transcribe-job/name", timeout=10)
+    answer = requests.put(f"{api.base_url}/transcribe-job/name", timeout=30)
     assert refusal(answer)[::2] == (405, "method_not_allowed")
     assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
     assert refusal(api.get(SUBMIT))[0] == 405
@@ -465,11 +465,11 @@ def test_unknown_paths_and_methods_are_refused_in_the_same_shape(api: RunningApi
 
 def test_options_names_the_methods_and_head_is_get_without_a_body(api: RunningApi) -> None:
     """On the routes that send files, too."""
-    answer = requests.options(api.base_url + SUBMIT, timeout=10)
+    answer = requests.options(api.base_url + SUBMIT, timeout=30)
     assert (answer.status_code, answer.headers["Allow"]) == (204, "OPTIONS, POST")
     name = api.submit()
     for path in ("/health", "/transcribe-jobs", f"/transcribe-job/{name}", f"/transcribe-job/{name}/media"):
-        answer = requests.head(api.base_url + path, timeout=10)
+        answer = requests.head(api.base_url + path, timeout=30)
         assert (answer.status_code, answer.content) == (200, b"")
         assert int(answer.headers["Content-Length"]) == len(api.get(path).content)
 

@@ -137,7 +137,7 @@ def test_headers_that_come_byte_by_byte_are_cut_at_the_deadline(api: RunningApi)
         sender = threading.Thread(target=trickle, args=(connection, b"GET /health HTTP/1.1\r\n" * 5, 0.05))
         sender.start()
         said = read_to_end(connection)
-        assert 0.8 < time.monotonic() - began_at < 4
+        assert 0.8 < time.monotonic() - began_at < 9
         sender.join()
     assert refusal(said)[0] == 408
 
@@ -151,7 +151,7 @@ def test_a_connection_that_says_nothing_is_closed(api: RunningApi) -> None:
         connection.sendall(b"\r\n")
         began_at = time.monotonic()
         read_to_end(connection)
-        assert time.monotonic() - began_at < 3
+        assert time.monotonic() - began_at < 9
 
 
 def test_an_idle_connection_is_kept_for_a_while_and_then_closed(api: RunningApi) -> None:
@@ -163,7 +163,7 @@ def test_an_idle_connection_is_kept_for_a_while_and_then_closed(api: RunningApi)
             time.sleep(0.4)
         began_at = time.monotonic()
         assert read_to_end(connection) == b""
-        assert time.monotonic() - began_at < 3
+        assert time.monotonic() - began_at < 9
 
 
 def test_a_body_that_comes_too_slowly_is_cut_and_leaves_nothing(api: RunningApi) -> None:
@@ -175,7 +175,7 @@ def test_a_body_that_comes_too_slowly_is_cut_and_leaves_nothing(api: RunningApi)
             sender.start()
             began_at = time.monotonic()
             said = read_to_end(connection)
-            assert time.monotonic() - began_at < 4
+            assert time.monotonic() - began_at < 9
         assert refusal(said)[0] == 408
     wait_for_no_uploads(api)
 
@@ -257,7 +257,7 @@ def test_a_request_to_change_the_protocol_is_answered_in_this_one(api: RunningAp
 
 def test_connections_over_the_cap_are_answered_503(api: RunningApi) -> None:
     """Those that are there go on."""
-    crowd = [socket.create_connection(("127.0.0.1", api.port), timeout=5) for _ in range(LIMITS.max_connections)]
+    crowd = [socket.create_connection(("127.0.0.1", api.port), timeout=30) for _ in range(LIMITS.max_connections)]
     try:
         time.sleep(0.2)
         assert refusal(talk(api)) == (503, "Too many connections.")
@@ -294,7 +294,7 @@ def test_a_client_that_hangs_up_leaves_nothing(api: RunningApi) -> None:
         before = api.job_count()
         with api.connection() as connection:
             connection.sendall(FORM_HEADERS + b"Content-Length: 3000000\r\n\r\n" + FILE_PART + WAV + bytes(2 << 20))
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 30
             while not api.unfinished_uploads() and time.monotonic() < deadline:
                 time.sleep(0.02)
             if is_reset:
@@ -313,14 +313,14 @@ def test_waiting_clients_are_answered_when_the_server_stops(tmp_path: Path) -> N
         time.sleep(0.5)
         began_at = time.monotonic()
         api.server.should_exit = True
-        ask.join(10)
-        assert time.monotonic() - began_at < 5
+        ask.join(30)
+        assert time.monotonic() - began_at < 20
     assert [answer.json()["status"] for answer in answers] == ["QUEUED"]
 
 
 def wait_for_no_uploads(api: RunningApi) -> None:
     """Fail unless what was received without becoming a job is soon gone."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while api.unfinished_uploads():
         assert time.monotonic() < deadline, "an upload was left"
         time.sleep(0.02)

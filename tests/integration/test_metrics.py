@@ -412,7 +412,7 @@ class TestEventsOutOfOrder:
             client.join()
         (answered_at, status) = answers[0]
         assert status == "COMPLETED"
-        assert answered_at - committed_at < 2.0
+        assert answered_at - committed_at < 12.0
 
 
 def test_reading_the_event_log_costs_a_database_no_gaps_over_sqlite(database: Engine) -> None:

@@ -177,4 +177,4 @@ def test_the_assets_of_the_page_give_away_no_other_file(api: RunningApi) -> None
         request = requests.Request("GET", api.base_url).prepare()
         request.url = api.base_url + path
         with requests.Session() as session:
-            assert session.send(request, timeout=10).status_code == 404
+            assert session.send(request, timeout=30).status_code == 404

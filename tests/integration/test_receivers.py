@@ -39,17 +39,17 @@ def test_a_receiver_takes_each_message_once_and_refuses_forgeries(program: tuple
             until = time.monotonic() + 20
             while True:
                 try:
-                    answer = requests.post(url, data=BODY, headers=headers([SECRET]), timeout=10)
+                    answer = requests.post(url, data=BODY, headers=headers([SECRET]), timeout=30)
                     break
                 except requests.ConnectionError:
                     assert time.monotonic() < until
                     time.sleep(0.05)
             assert answer.status_code == 204
             other = job_secret(b"another server's key", "")
-            assert requests.post(url, data=BODY, headers=headers([other, SECRET]), timeout=10).status_code == 204
-            assert requests.post(url, data=BODY, headers=headers([other]), timeout=10).status_code == 400
-            assert requests.post(url, data=BODY + b" ", headers=headers([SECRET]), timeout=10).status_code == 400
-            assert requests.post(url, data=BODY, timeout=10).status_code == 400
+            assert requests.post(url, data=BODY, headers=headers([other, SECRET]), timeout=30).status_code == 204
+            assert requests.post(url, data=BODY, headers=headers([other]), timeout=30).status_code == 400
+            assert requests.post(url, data=BODY + b" ", headers=headers([SECRET]), timeout=30).status_code == 400
+            assert requests.post(url, data=BODY, timeout=30).status_code == 400
         finally:
             process.terminate()
         assert process.stdout is not None

@@ -17,6 +17,7 @@ from batchscribe import app
 from batchscribe.cli.server import worker
 from batchscribe.errors import ConfigurationError
 from conftest import Server
+from planted import COLLECTOR_TOKEN
 from running_api import WAV
 
 
@@ -31,7 +32,7 @@ class Collector(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where spans are sent."""
-        return f"http://127.0.0.1:{self.server_port}/v1/traces"
+        return f"http://127.0.0.1:{self.server_port}/v1/traces?token={COLLECTOR_TOKEN}"
 
 
 class _Receiver(BaseHTTPRequestHandler):

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 import requests
 from docx import Document
+from sqlalchemy import make_url
 
 from batchscribe.client import Client, ServerRefused
 from batchscribe.database import jobs, transcripts, word_lists
@@ -22,6 +23,7 @@ from batchscribe.domain.job import JobStatus
 from batchscribe.domain.transcript import Transcript, with_speakers
 from batchscribe.domain.word_lists import WordListKind
 from batchscribe.exports import FORMATS
+from conftest import postgres_database
 from running_api import TRANSCRIPT, RunningApi, running_api
 
 
@@ -33,17 +35,11 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         with running_api(folder) as running:
             yield running
         return
-    from sqlalchemy import create_engine, make_url
-
-    server = make_url(request.getfixturevalue("postgres_server"))
-    admin = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql("DROP DATABASE IF EXISTS transcript_routes WITH (FORCE)")
-        connection.exec_driver_sql("CREATE DATABASE transcript_routes")
-    admin.dispose()
-    url = server.set(drivername="postgresql", database="transcript_routes")
-    with running_api(folder, database_url=url.render_as_string(hide_password=False)) as running:
-        yield running
+    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+    with postgres_database(server) as name:
+        url = server.set(drivername="postgresql", database=name)
+        with running_api(folder, database_url=url.render_as_string(hide_password=False)) as running:
+            yield running
 
 
 @pytest.fixture
@@ -153,7 +149,7 @@ def test_names_given_at_the_same_time_are_all_kept(api: RunningApi, client: Clie
 def test_names_that_cannot_be_given_are_refused(api: RunningApi, body: bytes) -> None:
     """With a sentence, and nothing is changed."""
     name = completed(api, conversation())
-    answer = requests.patch(f"{api.base_url}/transcribe-job/{name}/speakers", data=body, timeout=10)
+    answer = requests.patch(f"{api.base_url}/transcribe-job/{name}/speakers", data=body, timeout=30)
     assert (answer.status_code, answer.headers["X-Error-Code"]) == (400, "invalid_request")
     assert api.get(f"/transcribe-job/{name}/speakers").json()["speakers"][0]["name"] is None
 
@@ -193,7 +189,7 @@ def test_a_list_of_words_is_stored_read_replaced_and_deleted(api: RunningApi, cl
 def test_a_new_list_is_answered_201_and_a_replaced_one_200(api: RunningApi) -> None:
     """So a script can tell."""
     body = {"language_code": "en-US", "words": ["one"]}
-    answers = [requests.put(f"{api.base_url}/vocabulary-filters/twice", json=body, timeout=10) for _ in range(2)]
+    answers = [requests.put(f"{api.base_url}/vocabulary-filters/twice", json=body, timeout=30) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200]
 
 
@@ -213,7 +209,7 @@ def test_a_new_list_is_answered_201_and_a_replaced_one_200(api: RunningApi) -> N
 )
 def test_lists_that_cannot_be_kept_are_refused(api: RunningApi, name: str, body: dict[str, Any]) -> None:
     """With a sentence."""
-    answer = requests.put(f"{api.base_url}/vocabulary-filters/{name}", json=body, timeout=10)
+    answer = requests.put(f"{api.base_url}/vocabulary-filters/{name}", json=body, timeout=30)
     assert answer.status_code == 400
     assert answer.json()["error"]
 

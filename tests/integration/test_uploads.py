@@ -41,7 +41,7 @@ def code(answer: requests.Response) -> tuple[int, str]:
 
 def wait_for_no_uploads(api: RunningApi) -> None:
     """Fail unless what was received without becoming a job is soon gone."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while api.unfinished_uploads():
         assert time.monotonic() < deadline, "an upload was left"
         time.sleep(0.02)
@@ -98,7 +98,7 @@ def test_an_upload_that_stalls_is_a_408_that_leaves_nothing(api: RunningApi) -> 
         said = connection.recv(65536)
     assert said.startswith(b"HTTP/1.1 408 ")
     assert b"upload_too_slow" in said
-    assert 0.4 < time.monotonic() - began_at < 4
+    assert 0.4 < time.monotonic() - began_at < 15
     wait_for_no_uploads(api)
 
 
@@ -157,7 +157,7 @@ def test_a_path_in_a_file_name_leads_nowhere(api: RunningApi, tmp_path: Path) ->
 
 def test_many_uploads_at_once_all_arrive(api: RunningApi) -> None:
     """Each with its own bytes."""
-    opened = [socket.create_connection(("127.0.0.1", api.port), timeout=10) for _ in range(16)]
+    opened = [socket.create_connection(("127.0.0.1", api.port), timeout=30) for _ in range(16)]
     bodies = [FILE_PART + WAV + bytes([number]) * 50_000 + b"\r\n--b--\r\n" for number in range(16)]
     lines = f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     for connection, body in zip(opened, bodies, strict=True):

@@ -475,7 +475,7 @@ def test_receivers_that_hang_or_are_down_delay_nobody_else(world: World) -> None
             world.now = datetime.now(UTC)
             world.job()
         while len(good.received) < 20:
-            assert time.monotonic() - began_at < 10, "the good receiver waits for the others"
+            assert time.monotonic() - began_at < 14, "the good receiver waits for the others"
             time.sleep(0.02)
 
 

@@ -88,7 +88,7 @@ def test_a_killed_half_comes_back_and_nothing_outlives_the_server(start_server: 
         until(partial(is_replaced, server, name, before))
     everybody = psutil.Process(server.process.pid).children(recursive=True)
     server.kill()
-    _, alive = psutil.wait_procs(everybody, timeout=10)
+    _, alive = psutil.wait_procs(everybody, timeout=60)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -97,7 +97,7 @@ def test_the_server_ends_in_peace_when_it_is_told_to(start_server: Callable[...,
     server = start_server()
     everybody = psutil.Process(server.process.pid).children(recursive=True)
     assert server.stop() == 0
-    _, alive = psutil.wait_procs(everybody, timeout=10)
+    _, alive = psutil.wait_procs(everybody, timeout=60)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 

@@ -175,10 +175,12 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     try:
         engine = create_engine(settings.effective_database_url)
         shown = engine.url.render_as_string(hide_password=True)
-        with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                connection.execute(text("SELECT count(*) FROM sqlite_master"))
-        engine.dispose()
+        try:
+            with engine.connect() as connection:
+                if engine.dialect.name == "sqlite":
+                    connection.execute(text("SELECT count(*) FROM sqlite_master"))
+        finally:
+            engine.dispose()
     except (ArgumentError, ModuleNotFoundError) as error:
         sentence = f"BATCHSCRIBE_DATABASE_URL cannot be used: {error}."
         yield Finding(state=State.BROKEN, subject="database", sentence=sentence)

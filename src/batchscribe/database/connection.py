@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from batchscribe.errors import ServiceUnavailable
 
@@ -20,18 +20,37 @@ BUSY_TIMEOUT_MILLISECONDS = 30_000
 WRITE_AHEAD_RETRY_SECONDS = 0.02
 
 
+class ClosingPool(QueuePool):
+    """A pool that closes what is given back after it was disposed of.
+
+    A thread may have a connection in hand in that moment; SQLAlchemy would keep it open until Python collects it.
+    """
+
+    _is_disposed = False
+
+    def dispose(self) -> None:
+        """Close what is here now, and later whatever comes back."""
+        self._is_disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        if self._is_disposed:
+            super().dispose()
+
+
 def connect(database_url: str, *, pool_size: int = 20) -> Engine:
     """Open the database; nothing is read or written yet. The folder of an SQLite file is made when it is missing."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=30)
+        engine = create_engine(url, poolclass=ClosingPool, pool_size=pool_size, max_overflow=pool_size, pool_timeout=30)
         event.listen(engine, "connect", _set_sqlite_pragmas)
         return engine
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    return create_engine(url, poolclass=ClosingPool, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
 
 
 def is_sqlite(engine: Engine) -> bool:

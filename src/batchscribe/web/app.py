@@ -34,6 +34,7 @@ from batchscribe.web.errors import answer_http_error, answer_nobody, answer_refu
 from batchscribe.web.gate import Access, Gate
 from batchscribe.web.health import HealthRoutes
 from batchscribe.web.jobs import LONGEST_WAIT_SECONDS, JobRoutes
+from batchscribe.web.later import Application
 from batchscribe.web.live import LiveRoutes
 from batchscribe.web.live_paths import SINCE_SEGMENT, PartialAnswer, add_live_routes
 from batchscribe.web.metrics import MetricsRoutes
@@ -116,7 +117,7 @@ def create_app(
     ``POST /transcribe-batch``. The application's ``state.job_watch`` lets waiting clients go when it is released; its
     ``state.metrics`` count from when they are started, or else from the first look at them.
     """
-    app = FastAPI(
+    app = Application(
         title="BatchScribe",
         version=__version__,
         description="Asynchronous batch transcription: upload a recording, get a job name, read the transcript later.",

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +20,11 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from batchscribe.web.answer_transport import AnswerTransport
 from batchscribe.web.envelope import error_answer_bytes
+from batchscribe.web.later import CONNECTION
 from batchscribe.web.limits import FrontLimits
+from batchscribe.web.parsing import parser_in_body
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -50,9 +52,9 @@ class GuardedProtocol(HttpToolsProtocol):
         #: Runs once no more is to be answered here.
         self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_bytes = 0
+        self._tell_of_loss: Callable[[], None] | None = None
         self._is_in_body = False
-        #: While a parser reads headers that were read before.
-        self._is_led = False
+        self._is_led = False  # while a parser reads headers that were read before
         self._body_bytes = 0
         self._was_body_held_back = False
         #: Bytes since the last that were a body's: headers, trailers, chunk extensions.
@@ -77,6 +79,14 @@ class GuardedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        if self._tell_of_loss is not None:
+            self._tell_of_loss()
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """See :class:`batchscribe.web.later.Connection`."""
+        self._tell_of_loss = tell
+        if self.transport.is_closing():
+            tell()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -87,19 +97,25 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._linger_bytes > self._limits.linger_bytes:
                 self.transport.abort()
             return
-        self._quiet_bytes += len(data)
         self._unset_keepalive_if_required()
-        self._parse(data)
-        if self._linger_timer is not None or self.transport.is_closing():
-            return
-        if self._quiet_bytes > self._limits.max_header_bytes:
-            self._refuse_headers()
-        elif self._read_timer is None and self._is_in_body:
+        rest = memoryview(data)
+        while rest:
+            # No more of what may be too large a header is read than is needed to know it.
+            room = len(rest) if self._is_in_body else self._limits.max_header_bytes + 1 - self._quiet_bytes
+            piece, rest = rest[:room], rest[room:]
+            self._quiet_bytes += len(piece)
+            self._parse(piece)
+            if self._linger_timer is not None or self.transport.is_closing():
+                return
+            if self._quiet_bytes > self._limits.max_header_bytes:
+                self._refuse_headers()
+                return
+        if self._read_timer is None and self._is_in_body:
             self._await_body()
         elif self._read_timer is None and self._quiet_bytes:
             self._await_headers()
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: memoryview) -> None:
         """Have the parser read, beyond any wish to change to another protocol: it is not granted."""
         while data and self._linger_timer is None and not self.transport.is_closing():
             try:
@@ -121,11 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):
         framing = [header for header in self.headers if header[0] in {b"content-length", b"transfer-encoding"}]
         if self._linger_timer is not None or framing in ([], [(b"content-length", b"0")]):
             return
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._is_led = True
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
+        self.parser = parser_in_body(self, framing)
         self._is_led = False
         self._is_in_body = True
         # The task that answers has not begun yet: it has not seen that the body was taken for finished.
@@ -167,9 +180,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_read_timer()
         self._quiet_bytes = 0
         self._is_in_body = True
+        cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
         # The task that answers starts later, and closes the connection by way of this protocol.
-        self.cycle.transport = cast("asyncio.Transport", _AnswerTransport(self.transport, self._close_after_answer))
+        self.cycle.transport = cast("asyncio.Transport", AnswerTransport(self.transport, self._close_after_answer))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -201,8 +215,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_timer = None
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's own words help no client
-        """Answer what is not HTTP."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Answer what is not HTTP, in better words than the parser's."""
         self._refuse(HTTPStatus.BAD_REQUEST, "invalid_request", "The request is not valid HTTP.")
 
     def shutdown(self) -> None:
@@ -212,15 +226,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     @property
     def _has_too_large_headers(self) -> bool:
-        limits = self._limits
-        return self._header_bytes > limits.max_header_bytes or self._header_count > limits.max_headers
+        return self._header_bytes > self._limits.max_header_bytes or self._header_count > self._limits.max_headers
 
     def _refuse_headers(self) -> None:
-        limits = self._limits
-        sentence = (
-            f"The request has more than {limits.max_headers} headers, or {limits.max_header_bytes} bytes of them."
-        )
-        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", sentence)
+        most, most_bytes = self._limits.max_headers, self._limits.max_header_bytes
+        sentence = f"The request has more than {most} headers, or {most_bytes} bytes of them."
+        # Who sends so much has no end in sight: to read on would be work, and to leave it lie slows the sender down.
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", sentence, reads_on=False)
 
     def _await_headers(self) -> None:
         self._read_timer = self.loop.call_later(self._limits.header_seconds, self._miss_headers)
@@ -253,7 +265,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._read_timer.cancel()
             self._read_timer = None
 
-    def _refuse(self, status: HTTPStatus, code: str, sentence: str) -> None:
+    def _refuse(self, status: HTTPStatus, code: str, sentence: str, *, reads_on: bool = True) -> None:
         """Answer in the application's place and close; the request at hand, if any, sees the client gone."""
         cycle = self.cycle
         if self._linger_timer is not None:
@@ -266,7 +278,7 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.write(error_answer_bytes(status, code, sentence))
-        self._linger()
+        self._linger(reads_on=reads_on)
 
     def _close_after_answer(self) -> None:
         """Close the connection, without cutting off a client that still sends before it can read the answer."""
@@ -275,26 +287,14 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _linger(self) -> None:
-        """Say that nothing more is sent, and throw away what arrives for a while."""
+    def _linger(self, *, reads_on: bool = True) -> None:
+        """Say that nothing more is sent; for a while throw away what arrives, or leave it unread."""
         self._stop_read_timer()
-        self._linger_timer = self.loop.call_later(self._limits.linger_seconds, self.transport.close)
+        seconds = self._limits.linger_seconds if reads_on else self._limits.unread_linger_seconds
+        self._linger_timer = self.loop.call_later(seconds, self.transport.close)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.flow.resume_reading()
-
-
-@dataclass(frozen=True, slots=True)
-class _AnswerTransport:
-    """The transport as the answering task sees it: to close it means to be done with the answer."""
-
-    transport: asyncio.Transport
-    close: Callable[[], None]
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self.transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
-        return self.transport.is_closing()
+        if reads_on:
+            self.flow.resume_reading()
+        else:
+            self.flow.pause_reading()

@@ -24,3 +24,5 @@ class FrontLimits:
     #: What is thrown away after an early answer before the connection is closed.
     linger_seconds: float = 5.0
     linger_bytes: int = 64 << 20
+    #: Seconds for reading the refusal of too large headers, of which no more is read.
+    unread_linger_seconds: float = 1.0

@@ -7,15 +7,15 @@ after a break: clients send it back as ``Last-Event-ID``.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +23,7 @@ from batchscribe.database.chunks import CHUNK_EVENT
 from batchscribe.domain.job import DELETED_EVENT, JobStatus
 from batchscribe.errors import InvalidRequest, JobNotFound
 from batchscribe.web.caller import owner_of
-from batchscribe.web.waiting import unless_client_leaves
+from batchscribe.web.later import connection_of, leave_to_later
 from batchscribe.wire import job_to_json, segment_to_json
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from batchscribe.domain.transcript import Segment
     from batchscribe.live import Progress
     from batchscribe.service import TranscriptionService
+    from batchscribe.web.later import Connection
     from batchscribe.web.waiting import Follower, JobWatch
 
-#: An empty line is sent after so long, so that nothing on the way takes the stream for dead.
-HEARTBEAT_SECONDS = 15.0
+#: Sent where there is nothing else to send.
 _HEARTBEAT = b": \n\n"
 #: The events after which a job's stream ends.
 _LAST_EVENTS = frozenset({"job.completed", "job.failed", DELETED_EVENT})
@@ -67,13 +67,13 @@ class LiveRoutes:
             events = await self._watch.read(self._service.live.events_of_job, job_name, place.event_id)
             if asked is not None and job.status.is_final and not events:
                 return Response(status_code=HTTPStatus.NO_CONTENT)
-        return EventStream(request, self._of_job(job_name, place, is_new=asked is None))
+        return EventStream(self._of_job(job_name, place, connection_of(request.scope), is_new=asked is None))
 
     async def all_events(self, request: Request) -> Response:
         """Stream the transitions of all jobs, from now on or from a break on."""
         asked = request.headers.get("last-event-id")
         last_id = None if asked is None else _read_event_id(asked)[0]
-        return EventStream(request, self._of_all(owner_of(request), last_id))
+        return EventStream(self._of_all(owner_of(request), last_id, connection_of(request.scope)))
 
     async def segments(self, request: Request) -> Response:
         """Answer with the transcript as far as there is one, from a segment on."""
@@ -94,9 +94,12 @@ class LiveRoutes:
         }
         return JSONResponse(content)
 
-    async def _of_job(self, job_name: str, place: _JobPlace, *, is_new: bool) -> AsyncGenerator[bytes]:
-        """Yield what happens to a job until it ends."""
+    async def _of_job(
+        self, job_name: str, place: _JobPlace, connection: Connection | None, *, is_new: bool
+    ) -> AsyncGenerator[bytes]:
+        """Yield what happens to a job until it ends, or the client has gone."""
         async with self._watch.following(job_name=job_name) as follower:
+            _let_go_with(connection, follower)
             events = await self._watch.read(self._service.live.events_of_job, job_name, place.event_id)
             follower.is_running = any(each.type != "job.queued" for each in events) or not is_new
             if is_new:
@@ -121,9 +124,9 @@ class LiveRoutes:
                         yield _progress(told)
                 if follower.is_let_go:
                     return
-                if not await _is_woken(follower):
+                if not await follower.wait():
                     yield _HEARTBEAT
-                events = follower.take()
+                events = [each.event for each in follower.take()]
 
     async def _present(self, job: TranscriptionJob, place: _JobPlace, events: list[JobEvent]) -> AsyncGenerator[bytes]:
         """Yield a job as it is, and what there is of its transcript; its events so far lie behind it."""
@@ -156,10 +159,11 @@ class LiveRoutes:
             shown = [_segment(each) for each in found.segments]
             yield _message("segments", str(place), {"first_segment": first, "segments": shown})
 
-    async def _of_all(self, owner: str, last_id: int | None) -> AsyncGenerator[bytes]:
+    async def _of_all(self, owner: str, last_id: int | None, connection: Connection | None) -> AsyncGenerator[bytes]:
         """Yield the transitions of an owner's jobs; those of before a break are read page by page."""
         sent: set[int] = set()
         async with self._watch.following(owner=owner) as follower:
+            _let_go_with(connection, follower)
             yield _HEARTBEAT
             while last_id is not None and (page := await self._watch.read(self._service.live.events_after, last_id)):
                 last_id = page[-1].id
@@ -168,13 +172,13 @@ class LiveRoutes:
                     if event.owner == owner and event.type != CHUNK_EVENT:
                         yield _transition(event, str(event.id))
             while not follower.is_let_go:
-                if not await _is_woken(follower):
+                if not await follower.wait():
                     # What came late has come by now.
                     sent.clear()
                     yield _HEARTBEAT
-                for event in follower.take():
-                    if event.type != CHUNK_EVENT and event.id not in sent:
-                        yield _transition(event, str(follower.resume_id))
+                for each in follower.take():
+                    if each.event.type != CHUNK_EVENT and each.event.id not in sent:
+                        yield each.message(_transition)
 
 
 class _JobPlace:
@@ -190,41 +194,38 @@ class _JobPlace:
 
 
 class EventStream(Response):
-    """Sends pieces as they come, until there are no more or the client has gone.
+    """Sends pieces as they come, until there are no more; what makes them must end when the client has gone.
 
     A client that reads too slowly is held back here, and cut by the connection's own limit.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, request: Request, pieces: AsyncGenerator[bytes]) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._request = request
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Answer."""
+        """Begin to answer; the rest follows outside of the application."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if self._request.method != "HEAD":
-            with suppress(ClientDisconnect):
-                await unless_client_leaves(self._request, self._send_pieces(send))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_pieces(self, send: Send) -> None:
-        async with aclosing(self._pieces) as pieces:
-            async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            leave_to_later(scope, partial(_send_pieces, self._pieces))
 
 
-async def _is_woken(follower: Follower) -> bool:
-    """Wait until something has happened; False where the time for a heartbeat has come first."""
-    try:
-        async with asyncio.timeout(HEARTBEAT_SECONDS):
-            await follower.woken.wait()
-    except TimeoutError:
-        return False
-    return True
+async def _send_pieces(pieces: AsyncGenerator[bytes], send: Send) -> None:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _let_go_with(connection: Connection | None, follower: Follower) -> None:
+    """End a stream when the client has gone."""
+    if connection is not None:
+        connection.when_lost(follower.let_go)
 
 
 def _transition(event: JobEvent, event_id: str) -> bytes:

@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -50,6 +51,8 @@ PLACES_IN_TROUBLE = 1
 MOST_IN_FLIGHT = 2000
 #: Results are gathered for so long before they are recorded in one transaction.
 RECORD_SECONDS = 0.05
+#: How long the end of the thread is waited for, should the database not answer.
+STOP_SECONDS = 5.0
 
 GONE_REASON = "The receiver answered 410 Gone."
 PATIENCE_REASON = "Every delivery has failed for five days."
@@ -88,14 +91,17 @@ class WebhookSender:
         self._results: list[_Result] = []
         self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="webhooks")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
-        threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """Claim no more; what is in flight is left."""
+        """Claim no more and give up what is in flight, for others to claim; return when nothing is left of it."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
 
     async def send_due(self, egress: Egress) -> int:
         """Send what is due now and record what came of it; return how many. For one caller that has time."""
@@ -120,7 +126,13 @@ class WebhookSender:
                 task.add_done_callback(tasks.discard)
             # Where much was due, more may be; the receivers' places bound how much.
             await asyncio.sleep(POLL_SECONDS / 5 if claimed else POLL_SECONDS)
-        recorder.cancel()
+        for each in (recorder, *tasks):
+            each.cancel()
+        await asyncio.gather(recorder, *tasks, return_exceptions=True)
+        with suppress(SQLAlchemyError):
+            await self._record_results()
+        self._threads.shutdown()
+        egress.close()
 
     async def _claim(self) -> list[tuple[Delivery, WebhookEndpoint | None]]:
         """Take in hand what is due, as far as there are places for it."""

@@ -33,6 +33,8 @@ from batchscribe.workflow.liveness import PATIENCE_SECONDS
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+#: How long the end of the thread is waited for, should the database not answer.
+STOP_SECONDS = 5.0
 #: How often a worker that is not the janitor looks, at the most.
 DEPUTY_SECONDS = 4.0
 #: After this worker's own connection broke, a free lock says nothing for so long: everybody's may have broken.
@@ -49,6 +51,7 @@ class Takeover:
         """Start nothing yet."""
         self._database = database
         self._executor_id = executor_id
+        self._thread = threading.Thread(target=self._run, name="takeover", daemon=True)
         self._stopped = threading.Event()
         self._is_shown_alive = threading.Event()
         self._is_janitor = False
@@ -62,12 +65,14 @@ class Takeover:
 
         A worker must not be registered before: it would be found registered and unlocked, which is to be dead.
         """
-        threading.Thread(target=self._run, name="takeover", daemon=True).start()
+        self._thread.start()
         self._is_shown_alive.wait()
 
     def stop(self) -> None:
-        """Let go of the locks."""
+        """Let go of the locks, where there are any; return once the connection that holds them is closed."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
 
     def is_janitor(self) -> bool:
         """Whether this worker looks after what one of all workers has to."""
