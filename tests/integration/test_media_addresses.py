@@ -122,7 +122,7 @@ def test_what_cannot_be_fetched_is_refused_now(api: RunningApi, body: Any, code:
 def test_an_address_and_a_file_are_one_too_many(api: RunningApi) -> None:
     """In whichever order they come."""
     for names in (("file", "media_url"), ("media_url", "file")):
-        parts = {"file": ("a.wav", wav(1)), "media_url": (None, "https://localhost/talk.wav")}
+        parts: dict[str, Any] = {"file": ("a.wav", wav(1)), "media_url": (None, "https://localhost/talk.wav")}
         answer = requests.post(
             f"{api.base_url}/transcribe-batch-async", files=[(name, parts[name]) for name in names], timeout=30
         )
