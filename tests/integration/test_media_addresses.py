@@ -16,7 +16,9 @@ import requests
 import trustme
 from test_pipeline import wav
 
+from batchscribe.domain.keys import DEFAULT_SCOPES, Quotas
 from batchscribe.settings import load, to_environment
+from batchscribe.web.gate import Access
 from media_hosts import hosting, trust_file, whole
 from running_api import RunningApi, running_api
 
@@ -158,3 +160,34 @@ def test_a_server_without_a_key_takes_no_addresses(tmp_path: Path, postgres_url:
         answer = post(api, {"media_url": "https://example.com/a.wav"})
         assert answer.status_code == 400
         assert "BATCHSCRIBE_SECRET_KEY" in answer.json()["error"]
+
+
+def test_addresses_count_against_a_keys_quota_and_belong_to_it(tmp_path: Path) -> None:
+    """A job that is yet to be fetched is one that waits; another key's recordings are not taken over."""
+    with running_api(tmp_path / "data", access=Access(is_open_without_keys=True)) as api:
+        texts = [
+            api.service.ring.create(name, scopes=DEFAULT_SCOPES, quotas=Quotas(jobs=1), expires_at=None)[1]
+            for name in ("one", "two")
+        ]
+        uploaded = requests.post(
+            f"{api.base_url}/transcribe-batch-async",
+            files={"file": ("a.wav", wav(1))},
+            headers={"X-API-Key": texts[0]},
+            timeout=30,
+        ).json()["s3_url"]
+        assert post(api, {"media_url": uploaded}, **{"X-API-Key": texts[1]}).headers["X-Error-Code"] == (
+            "address_not_allowed"
+        )
+        assert post(api, {"media_url": "https://a.test/x"}, **{"X-API-Key": texts[1]}).status_code == 201
+        refused = post(api, {"media_url": "https://a.test/x"}, **{"X-API-Key": texts[1]})
+        assert refused.headers["X-Error-Code"] == "quota_used_up"
+        assert "Retry-After" in refused.headers
+
+
+def test_no_address_is_taken_where_the_queue_is_full(tmp_path: Path) -> None:
+    """As with uploads."""
+    with running_api(tmp_path / "data", max_queued_jobs=1) as api:
+        assert post(api, {"media_url": "https://a.test/x"}).status_code == 201
+        api.service.monitor._queue_answer = (0.0, False)
+        refused = post(api, {"media_url": "https://a.test/x"})
+        assert (refused.status_code, refused.headers["X-Error-Code"]) == (429, "queue_full")
