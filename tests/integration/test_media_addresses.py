@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import requests
 import trustme
 from test_pipeline import wav
 
+from batchscribe.client import AsyncClient, Client
+from batchscribe.client.answers import Job
 from batchscribe.domain.keys import DEFAULT_SCOPES, Quotas
 from batchscribe.settings import load, to_environment
 from batchscribe.web.gate import Access
@@ -191,3 +194,18 @@ def test_no_address_is_taken_where_the_queue_is_full(tmp_path: Path) -> None:
         api.service.monitor._queue_answer = (0.0, False)
         refused = post(api, {"media_url": "https://a.test/x"})
         assert (refused.status_code, refused.headers["X-Error-Code"]) == (429, "queue_full")
+
+
+def test_both_clients_submit_addresses(api: RunningApi) -> None:
+    """And tell how much of the recording has come."""
+    address = "https://localhost/a.wav"
+
+    async def submit() -> Job:
+        async with AsyncClient(api.base_url) as client:
+            return await client.submit_address(address, language_code="fr-FR", fields={"priority": "high"})
+
+    with Client(api.base_url) as client:
+        jobs = [client.submit_address(address, language_code="fr-FR"), asyncio.run(submit())]
+        for job in jobs:
+            assert job.language_code == "fr-FR"
+            assert client.get(job.job_name).fetched_bytes == 0
