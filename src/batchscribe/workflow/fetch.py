@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchscribe.database import jobs, media_sources
 from batchscribe.database.media_sources import MediaSource
@@ -62,7 +63,8 @@ class FetchLimits:
     #: Least bytes a second, over each window of so many seconds.
     least_bytes_a_second: float = 4096.0
     window_seconds: float = 30.0
-    #: How long a host that answers, but not with the recording, is asked again; and one that takes no connection.
+    #: How long after the first failure a host is asked again that answers, but not with the recording; and one that
+    #: takes no connection.
     patience: timedelta = timedelta(minutes=30)
     patience_unreached: timedelta = timedelta(seconds=75)
     #: The first pause between tries, which double, and the longest.
@@ -87,7 +89,7 @@ class Fetch:
         """Fetch a job's recording and send the job on its way, or have it tried again later, or end the job FAILED."""
         with self.in_flight.hold(job_name):
             with self.database.begin() as connection:
-                source = media_sources.begin(connection, job_name, attempt, at=datetime.now(UTC))
+                source = media_sources.begin(connection, job_name, attempt)
                 job = jobs.find_job(connection, job_name)
             if source is None or job is None:
                 return
@@ -180,8 +182,12 @@ class Fetch:
             raise Cancelled("Cancelled by request.")
 
     def _note_progress(self, job: TranscriptionJob, received_bytes: int, declared_bytes: int | None) -> None:
-        with self.database.begin() as connection:
-            media_sources.note_progress(connection, job.name, received_bytes, declared_bytes)
+        try:
+            with self.database.begin() as connection:
+                media_sources.note_progress(connection, job.name, received_bytes, declared_bytes)
+        except SQLAlchemyError as error:
+            # Progress is a courtesy: what has come must not be fetched anew for it.
+            logger.warning("progress could not be stored: %s", type(error).__name__, extra={"job_name": job.name})
 
     def _keep(self, job: TranscriptionJob, intake: _Intake, media_format: MediaFormat, *, seconds: float) -> None:
         """Store the recording, then say so and send the job on; where nobody waits any more, remove it again."""
@@ -214,7 +220,7 @@ class Fetch:
         was_reached = source.was_reached or error.was_reached
         patience = limits.patience if was_reached else limits.patience_unreached
         now = datetime.now(UTC)
-        if now + timedelta(seconds=pause_seconds) > source.first_tried_at + patience:
+        if now + timedelta(seconds=pause_seconds) > (source.failing_since or now) + patience:
             tries = f"{attempt + 1} tries" if attempt else "one try"
             self.fail(job.name, Failure(code=error.code, reason=f"{error} Given up after {tries}."))
             return
@@ -223,7 +229,7 @@ class Fetch:
             extra={"job_name": job.name, "attempt": attempt + 1, "seconds": round(pause_seconds, 1)},
         )
         with self.database.begin() as connection:
-            if media_sources.end_attempt(connection, job.name, attempt):
+            if media_sources.end_attempt(connection, job.name, attempt, at=now):
                 self.dispatcher.enqueue_fetch(
                     connection,
                     job.name,
