@@ -28,8 +28,9 @@ from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings, load
 from batchscribe.storage.s3 import S3Store
 from batchscribe.workflow.dispatch import Dispatcher
-from batchscribe.workflow.fetch import Fetch, FetchLimits
+from batchscribe.workflow.fetch import Fetch
 from batchscribe.workflow.in_flight import InFlight
+from batchscribe.workflow.intake import FetchLimits
 from hostile_addresses import CLOSED, REFUSED, SPELLINGS
 from media_hosts import Answer, Asked, Host, dripping, hosting, in_turn, redirect, said, send, whole
 from object_servers import ObjectServer, use_environment

@@ -71,11 +71,16 @@ def test_each_try_has_its_turn_and_only_that(connection: Connection) -> None:
 def test_a_fetched_recording_is_noted_once_and_its_address_forgotten(connection: Connection) -> None:
     """What comes late for it changes nothing."""
     media_sources.note_progress(connection, NAME, 5, 10)
-    found = {"media_format": MediaFormat.WAV, "media_key": "audio/a.wav", "media_url": "s3://ours/audio/a.wav"}
-    assert media_sources.settle(connection, NAME, **found)
+
+    def settle() -> bool:
+        return media_sources.settle(
+            connection, NAME, media_format=MediaFormat.WAV, media_key="audio/a.wav", media_url="s3://ours/audio/a.wav"
+        )
+
+    assert settle()
     assert media_sources.end(connection, NAME, size_bytes=10, seconds=1.5)
     assert not media_sources.end(connection, NAME, size_bytes=11, seconds=2.5)
-    assert not media_sources.settle(connection, NAME, **found)
+    assert not settle()
     media_sources.note_progress(connection, NAME, 7, 12)
     job = jobs.find_job(connection, NAME)
     assert job is not None
