@@ -46,6 +46,7 @@ STATUSES: dict[str, HTTPStatus] = {
     "quota_used_up": HTTPStatus.TOO_MANY_REQUESTS,
     "webhook_not_found": HTTPStatus.NOT_FOUND,
     "webhooks_not_set_up": HTTPStatus.CONFLICT,
+    "not_set_up": HTTPStatus.CONFLICT,
 }
 
 
