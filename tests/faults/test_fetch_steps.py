@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import requests
 
 from faults.checker import Expected, check
 from faults.deployment import Deployment, ended, job, noise, wait_until
-from media_hosts import hosting, whole
+from media_hosts import dripping, hosting, in_turn, whole
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's processes and signals")
 
@@ -70,3 +72,26 @@ def test_a_worker_killed_at_any_step_of_a_fetch_leaves_one_job_with_its_recordin
     for process in deployment.processes:
         assert "planted" not in process.log.read_text()
     record_property("measured", f"{killed} killed of {len(steps)} steps; every job COMPLETED with its recording")
+
+
+@pytest.mark.faults(row="F2")
+@pytest.mark.xdist_group("faults-postgres")
+def test_the_fetch_of_a_killed_worker_is_taken_over_by_another(
+    deploy_fleet: Callable[..., Deployment], record_property: Callable[[str, object], None]
+) -> None:
+    """F2: over PostgreSQL, while a host keeps the first worker waiting; the other begins the try anew."""
+    deployment = deploy_fleet(egress_allow="127.0.0.0/8", secret_key="k" * 40)
+    api, first = deployment.start_pair()
+    silent = threading.Event()
+    with hosting(in_turn(dripping(RECORDING, seconds=600, ended=silent), whole(RECORDING))) as host:
+        name = submit_address(api.base_url, host.url("/talk.wav"))
+        wait_until(lambda: bool(host.asked), 60, "the fetch to begin")
+        deployment.start_worker()
+        first.kill()
+        killed_at = time.monotonic()
+        wait_until(lambda: len(host.asked) == 2, 60, "the other worker to fetch")
+        seconds = time.monotonic() - killed_at
+        silent.set()
+        assert ended(api.base_url, name)["status"] == "COMPLETED"
+    check(deployment, Expected(accepted=[name]))
+    record_property("measured", f"fetched by another {seconds:.1f} s after its worker was killed")
