@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from batchscribe.acceptance import Incoming
 from batchscribe.domain.media import SNIFF_BYTES, MediaFormat, sniff
 from batchscribe.domain.ports import DirectUploads
-from batchscribe.errors import InvalidRequest, UnsupportedMediaFormat, UploadNotFound, UploadTooLarge
+from batchscribe.errors import NotSetUp, UnsupportedMediaFormat, UploadNotFound, UploadTooLarge
 from batchscribe.storage import store_errors_are_said
 
 #: For so long a signed address is good: a slow line needs hours for a large recording.
@@ -38,7 +38,7 @@ class DirectUploadService:
         self._max_bytes = max_bytes
 
     def begin(self, *, owner: str, size_bytes: int | None) -> DirectUpload:
-        """Give permission for one recording. Raises InvalidRequest, UploadTooLarge, ServiceUnavailable."""
+        """Give permission for one recording. Raises NotSetUp, UploadTooLarge, ServiceUnavailable."""
         self._check_size(size_bytes or 0)
         upload_id = secrets.token_hex(16)
         expires_at = datetime.now(UTC) + LIFETIME
@@ -50,7 +50,7 @@ class DirectUploadService:
         """Return what becomes a job of an uploaded recording.
 
         Raises UploadNotFound for one that is not there or another's, UploadTooLarge, UnsupportedMediaFormat,
-        InvalidRequest, ServiceUnavailable.
+        NotSetUp, ServiceUnavailable.
         """
         name = _name(upload_id, owner)
         store = self._store()
@@ -71,7 +71,7 @@ class DirectUploadService:
 
     def _store(self) -> DirectUploads:
         if self._uploads is None:
-            raise InvalidRequest(
+            raise NotSetUp(
                 "This server keeps recordings in a folder, where clients cannot put them themselves. "
                 "Upload in one form, or resumably at /files."
             )

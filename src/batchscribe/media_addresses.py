@@ -19,7 +19,7 @@ from batchscribe.domain.media_sources import (
 )
 from batchscribe.domain.ports import MediaStore
 from batchscribe.egress import EgressRules, check_url
-from batchscribe.errors import AddressNotAllowed, InvalidRequest
+from batchscribe.errors import AddressNotAllowed, NotSetUp
 from batchscribe.sealing import Seal
 from batchscribe.storage.buckets import MediaBuckets
 
@@ -41,12 +41,12 @@ class MediaAddresses:
         self._buckets = buckets
 
     def incoming(self, address: str, *, owner: str) -> Incoming:
-        """Return what becomes a job whose recording is fetched later. Raises AddressNotAllowed, InvalidRequest.
+        """Return what becomes a job whose recording is fetched later. Raises AddressNotAllowed, NotSetUp.
 
         ``owner`` is whose recordings an address of our own store may mean. Names are looked up only by the fetch.
         """
         if self._seal is None:
-            raise InvalidRequest(
+            raise NotSetUp(
                 "This server cannot take media_url yet: its operator has to set BATCHSCRIBE_SECRET_KEY. "
                 "Upload the recording instead."
             )

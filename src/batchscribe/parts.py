@@ -181,7 +181,8 @@ def build_fetch(
 ) -> Fetch | None:
     """Build what fetches recordings from their addresses; None where there is no key to read the addresses with."""
     from batchscribe.egress import Egress
-    from batchscribe.workflow.fetch import Fetch, FetchLimits
+    from batchscribe.workflow.fetch import Fetch
+    from batchscribe.workflow.intake import FetchLimits
 
     seal = media_seal(settings)
     if seal is None:

@@ -131,7 +131,7 @@ class TranscriptionService:
     def begin_direct_upload(self, *, owner: str, key: ApiKey | None, size_bytes: int | None) -> DirectUpload:
         """Let a client put a recording into the store itself. Raises what :meth:`begin_upload` does.
 
-        InvalidRequest where the store takes none, UploadTooLarge where the recording is known to be.
+        NotSetUp where the store takes none, UploadTooLarge where the recording is known to be.
         """
         self._admission.check_admission(key)
         return self._direct_uploads.begin(owner=owner, size_bytes=size_bytes)
@@ -172,7 +172,7 @@ class TranscriptionService:
     ) -> TranscriptionJob:
         """Accept a recording by its address, which is fetched later; otherwise as :meth:`submit`.
 
-        Raises AddressNotAllowed and InvalidRequest for an address that is not taken.
+        Raises AddressNotAllowed for an address that is not taken, NotSetUp where none is.
         """
         if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
             return earlier
@@ -189,7 +189,7 @@ class TranscriptionService:
     ) -> TranscriptionJob:
         """Accept a recording that its owner has put into the store; otherwise as :meth:`submit`.
 
-        Raises UploadNotFound, UploadTooLarge, InvalidRequest where the store takes none.
+        Raises UploadNotFound, UploadTooLarge, NotSetUp where the store takes none.
         """
         if idempotency is not None and (earlier := self.acceptance.earlier_job(idempotency)) is not None:
             return earlier

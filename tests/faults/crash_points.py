@@ -17,10 +17,11 @@ from batchscribe import app, parts
 from batchscribe.decoding.cage import CagedDecoder
 from batchscribe.engines.scripted import ScriptedEngine
 from batchscribe.settings import Settings
-from batchscribe.storage.folder import FolderStore
+from batchscribe.storage.folder import FolderStore, FolderUpload
+from batchscribe.workflow.fetch import Fetch
 from batchscribe.workflow.pipeline import Pipeline
 
-STORE_STEPS = ("put", "get", "open", "delete", "delete_prefix")
+STORE_STEPS = ("begin_upload", "put", "get", "open", "delete", "delete_prefix")
 
 _in_pipeline = threading.local()
 
@@ -41,10 +42,11 @@ def install(at: int, *, diary: Path) -> None:
         if number == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for name in ("transcribe", "recognise"):
-        setattr(Pipeline, name, _counted_work(getattr(Pipeline, name)))
+    for way, name in ((Pipeline, "transcribe"), (Pipeline, "recognise"), (Fetch, "fetch")):
+        setattr(way, name, _counted_work(getattr(way, name)))
     for owner, names in (
         (FolderStore, STORE_STEPS),
+        (FolderUpload, ("commit",)),
         (CagedDecoder, ("open",)),
         (ScriptedEngine, ("recognise", "find_languages")),
     ):

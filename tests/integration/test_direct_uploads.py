@@ -151,9 +151,9 @@ def test_a_folder_takes_none(tmp_path: Path) -> None:
     """The sentence says where to go instead."""
     with running_api(tmp_path / "data") as api:
         answer = post(api, "/uploads")
-        assert answer.status_code == 400
+        assert (answer.status_code, answer.headers["X-Error-Code"]) == (409, "not_set_up")
         assert "/files" in answer.json()["error"]
-        assert post(api, "/transcribe-batch-async", {"upload_id": "0" * 32}).status_code == 400
+        assert post(api, "/transcribe-batch-async", {"upload_id": "0" * 32}).status_code == 409
 
 
 class TestListedBuckets:

@@ -26,11 +26,14 @@ from batchscribe.egress import Egress, EgressRules
 from batchscribe.errors import AddressNotAllowed
 from batchscribe.service import TranscriptionService
 from batchscribe.settings import Settings, load
+from batchscribe.storage.s3 import S3Store
 from batchscribe.workflow.dispatch import Dispatcher
-from batchscribe.workflow.fetch import Fetch, FetchLimits
+from batchscribe.workflow.fetch import Fetch
 from batchscribe.workflow.in_flight import InFlight
+from batchscribe.workflow.intake import FetchLimits
 from hostile_addresses import CLOSED, REFUSED, SPELLINGS
 from media_hosts import Answer, Asked, Host, dripping, hosting, in_turn, redirect, said, send, whole
+from object_servers import ObjectServer, use_environment
 
 LOOPBACK = EgressRules(allowed_networks=(ip_network("127.0.0.0/8"),))
 DATA = wav(2)
@@ -121,6 +124,24 @@ def works(module_works: Works) -> Iterator[Works]:
         module_works.service.delete(job.name)
     assert module_works.sources() == 0
     assert module_works.files() == []
+
+
+def test_a_recording_is_fetched_into_a_bucket_too(
+    works: Works, moto: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts where it is large, and nothing else is left there, also of one that was too large."""
+    use_environment(monkeypatch, moto.environment())
+    url = moto.new_url()
+    store, data = S3Store(url, spool_folder=tmp_path), wav(700)
+    assert len(data) > 8 << 20
+    job, _ = works.fetched(whole(data), store=store, limits=FetchLimits(max_bytes=len(data)))
+    assert works.is_sent_on(job.name)
+    with store.open(job.media_key) as media:
+        assert media.read() == data
+    too_large, _ = works.fetched(whole(data), store=store, limits=FetchLimits(max_bytes=len(data) - 1))
+    assert failure(too_large)[0] == "upload_too_large"
+    assert moto.keys(url) == [job.media_key]
+    assert moto.unfinished_uploads(url) == []
 
 
 def failure(job: TranscriptionJob) -> tuple[str, str]:
@@ -270,9 +291,9 @@ def test_an_address_where_nobody_listens_is_given_up_within_two_minutes(works: W
 def _let_time_pass(database: Engine, name: str, seconds: float) -> None:
     """Move the beginning of the tries back, and take the waiting one off the queue."""
     with database.begin() as connection:
-        began_at = connection.execute(text("SELECT first_tried_at FROM media_sources")).scalar_one()
+        began_at = connection.execute(text("SELECT failing_since FROM media_sources")).scalar_one()
         earlier = datetime.fromisoformat(str(began_at)) - timedelta(seconds=seconds)
-        connection.execute(text("UPDATE media_sources SET first_tried_at = :at"), {"at": earlier.strftime(_STORED)})
+        connection.execute(text("UPDATE media_sources SET failing_since = :at"), {"at": earlier.strftime(_STORED)})
         connection.execute(text("DELETE FROM workflow_status WHERE workflow_uuid LIKE :like"), {"like": f"{name}:%"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,7 +17,11 @@ import requests
 import trustme
 from test_pipeline import wav
 
+from batchscribe.client import AsyncClient, Client
+from batchscribe.client.answers import Job
+from batchscribe.domain.keys import DEFAULT_SCOPES, Quotas
 from batchscribe.settings import load, to_environment
+from batchscribe.web.gate import Access
 from media_hosts import hosting, trust_file, whole
 from running_api import RunningApi, running_api
 
@@ -122,7 +127,7 @@ def test_what_cannot_be_fetched_is_refused_now(api: RunningApi, body: Any, code:
 def test_an_address_and_a_file_are_one_too_many(api: RunningApi) -> None:
     """In whichever order they come."""
     for names in (("file", "media_url"), ("media_url", "file")):
-        parts = {"file": ("a.wav", wav(1)), "media_url": (None, "https://localhost/talk.wav")}
+        parts: dict[str, Any] = {"file": ("a.wav", wav(1)), "media_url": (None, "https://localhost/talk.wav")}
         answer = requests.post(
             f"{api.base_url}/transcribe-batch-async", files=[(name, parts[name]) for name in names], timeout=30
         )
@@ -156,5 +161,51 @@ def test_a_server_without_a_key_takes_no_addresses(tmp_path: Path, postgres_url:
     """Many machines need one that is the same for all."""
     with running_api(tmp_path / "data", database_url=postgres_url) as api:
         answer = post(api, {"media_url": "https://example.com/a.wav"})
-        assert answer.status_code == 400
+        assert (answer.status_code, answer.headers["X-Error-Code"]) == (409, "not_set_up")
         assert "BATCHSCRIBE_SECRET_KEY" in answer.json()["error"]
+
+
+def test_addresses_count_against_a_keys_quota_and_belong_to_it(tmp_path: Path) -> None:
+    """A job that is yet to be fetched is one that waits; another key's recordings are not taken over."""
+    with running_api(tmp_path / "data", access=Access(is_open_without_keys=True)) as api:
+        texts = [
+            api.service.ring.create(name, scopes=DEFAULT_SCOPES, quotas=Quotas(jobs=1), expires_at=None)[1]
+            for name in ("one", "two")
+        ]
+        uploaded = requests.post(
+            f"{api.base_url}/transcribe-batch-async",
+            files={"file": ("a.wav", wav(1))},
+            headers={"X-API-Key": texts[0]},
+            timeout=30,
+        ).json()["s3_url"]
+        assert post(api, {"media_url": uploaded}, **{"X-API-Key": texts[1]}).headers["X-Error-Code"] == (
+            "address_not_allowed"
+        )
+        assert post(api, {"media_url": "https://a.test/x"}, **{"X-API-Key": texts[1]}).status_code == 201
+        refused = post(api, {"media_url": "https://a.test/x"}, **{"X-API-Key": texts[1]})
+        assert refused.headers["X-Error-Code"] == "quota_used_up"
+        assert "Retry-After" in refused.headers
+
+
+def test_no_address_is_taken_where_the_queue_is_full(tmp_path: Path) -> None:
+    """As with uploads."""
+    with running_api(tmp_path / "data", max_queued_jobs=1) as api:
+        assert post(api, {"media_url": "https://a.test/x"}).status_code == 201
+        api.service.monitor._queue_answer = (0.0, False)
+        refused = post(api, {"media_url": "https://a.test/x"})
+        assert (refused.status_code, refused.headers["X-Error-Code"]) == (429, "queue_full")
+
+
+def test_both_clients_submit_addresses(api: RunningApi) -> None:
+    """And tell how much of the recording has come."""
+    address = "https://localhost/a.wav"
+
+    async def submit() -> Job:
+        async with AsyncClient(api.base_url) as client:
+            return await client.submit_address(address, language_code="fr-FR", fields={"priority": "high"})
+
+    with Client(api.base_url) as client:
+        jobs = [client.submit_address(address, language_code="fr-FR"), asyncio.run(submit())]
+        for job in jobs:
+            assert job.language_code == "fr-FR"
+            assert client.get(job.job_name).fetched_bytes == 0

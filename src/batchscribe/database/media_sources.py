@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from batchscribe.database.schema import jobs
 from batchscribe.database.schema import media_sources as sources
@@ -21,8 +21,8 @@ class MediaSource:
     """Where a job's recording is to come from."""
 
     sealed_address: str
-    #: When it was first tried to be fetched.
-    first_tried_at: datetime
+    #: When a try failed first; None while none has.
+    failing_since: datetime | None
     #: Whether the host has ever taken a connection.
     was_reached: bool
 
@@ -32,7 +32,7 @@ def add(connection: Connection, job_name: str, sealed_address: str) -> None:
     connection.execute(insert(sources).values(job_name=job_name, sealed_address=sealed_address))
 
 
-def begin(connection: Connection, job_name: str, attempt: int, *, at: datetime) -> MediaSource | None:
+def begin(connection: Connection, job_name: str, attempt: int) -> MediaSource | None:
     """Begin a try, or begin it again; None where there is nothing to fetch (any more), or another try has its turn."""
     query = select(sources).where(
         sources.c.job_name == job_name,
@@ -42,17 +42,15 @@ def begin(connection: Connection, job_name: str, attempt: int, *, at: datetime) 
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    if row.first_tried_at is None:
-        connection.execute(update(sources).where(sources.c.job_name == job_name).values(first_tried_at=at))
-    return MediaSource(
-        sealed_address=row.sealed_address, first_tried_at=row.first_tried_at or at, was_reached=row.was_reached
-    )
+    return MediaSource(sealed_address=row.sealed_address, failing_since=row.failing_since, was_reached=row.was_reached)
 
 
-def end_attempt(connection: Connection, job_name: str, attempt: int) -> bool:
-    """Give the turn to the next try; False where it had it already, or nobody waits for the recording any more."""
+def end_attempt(connection: Connection, job_name: str, attempt: int, *, at: datetime) -> bool:
+    """Note that a try has failed, and give the turn to the next; False where that has its turn already."""
     ended = connection.execute(
-        update(sources).where(sources.c.job_name == job_name, sources.c.attempt == attempt).values(attempt=attempt + 1)
+        update(sources)
+        .where(sources.c.job_name == job_name, sources.c.attempt == attempt)
+        .values(attempt=attempt + 1, failing_since=func.coalesce(sources.c.failing_since, at))
     )
     return bool(ended.rowcount)
 

@@ -16,7 +16,8 @@ media_sources = Table(
     Column("sealed_address", Text, nullable=False),
     #: Which try has its turn; the first is 0.
     Column("attempt", Integer, nullable=False, default=0, server_default="0"),
-    Column("first_tried_at", UtcDateTime),
+    #: When a try failed first; null while none has.
+    Column("failing_since", UtcDateTime),
     #: Whether its host has ever taken a connection.
     Column("was_reached", Boolean, nullable=False, default=False, server_default=false()),
 )

@@ -68,6 +68,7 @@ __all__ = [
     "MediaUnreachable",
     "ModelUnavailable",
     "NoAudioTrack",
+    "NotSetUp",
     "QueueFull",
     "QuotaUsedUp",
     "ReceiverUnreachable",
@@ -227,6 +228,12 @@ class WebhooksNotSetUp(RequestRefused):
     """The server has no key to sign webhooks with."""
 
     code = "webhooks_not_set_up"
+
+
+class NotSetUp(RequestRefused):
+    """The server, as it is set up, cannot do this at all."""
+
+    code = "not_set_up"
 
 
 class ServiceUnavailable(RequestRefused):

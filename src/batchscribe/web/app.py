@@ -90,7 +90,7 @@ _BAD_UPLOAD = "The form has no recording, an unsupported format or an unsupporte
 _UPLOAD_PROBLEMS = {
     400: _BAD_UPLOAD,
     404: "Nothing lies under the upload_id.",
-    409: "The idempotency key was used for something else; or the server has no key to sign webhooks with.",
+    409: "The idempotency key was used for something else; or the server is not set up for what is asked.",
     413: "The recording is larger than the limit.",
     429: "So many jobs wait, of all or of this API key, that one more is not accepted; or it asks too often.",
     507: "There is too little free space to take in a recording.",

@@ -84,7 +84,8 @@ def add_direct_upload_routes(app: FastAPI, service: TranscriptionService) -> Non
         response_model=UploadPermission,
         responses=problems(
             {
-                400: "The server keeps recordings in a folder, or the body cannot be read.",
+                400: "The body cannot be read.",
+                409: "The server keeps recordings in a folder.",
                 413: "The recording is larger than the limit.",
                 507: "There is too little free space.",
             }

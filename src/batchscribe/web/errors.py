@@ -53,6 +53,7 @@ STATUSES: dict[str, int] = {
     "quota_used_up": HTTPStatus.TOO_MANY_REQUESTS,
     "webhook_not_found": HTTPStatus.NOT_FOUND,
     "webhooks_not_set_up": HTTPStatus.CONFLICT,
+    "not_set_up": HTTPStatus.CONFLICT,
 }
 
 

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchscribe.database import jobs, media_sources
 from batchscribe.database.media_sources import MediaSource
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, media_key
-from batchscribe.domain.media import SNIFF_BYTES, MediaFormat, checked_format, sniff
+from batchscribe.domain.media import MediaFormat, checked_format, sniff
 from batchscribe.domain.media_sources import best_name, is_bucket_address, name_in_address, read_bucket_address
-from batchscribe.domain.ports import MediaStore, Upload
+from batchscribe.domain.ports import MediaStore
 from batchscribe.egress import Egress
 from batchscribe.errors import (
     AddressNotAllowed,
@@ -40,34 +41,14 @@ from batchscribe.storage.buckets import MediaBuckets
 from batchscribe.workflow.dispatch import Dispatcher
 from batchscribe.workflow.download import Download
 from batchscribe.workflow.in_flight import InFlight
+from batchscribe.workflow.intake import SLICE_BYTES, FetchLimits, Intake, Watch
 
 logger = logging.getLogger(__name__)
 
 #: What no other try would better.
 FINAL_ERRORS = (AddressNotAllowed, MediaMissing, MediaNotRecognised, MediaRefused, UploadTooLarge)
-#: Bytes that are gathered before they are written.
-SLICE_BYTES = 1 << 20
-#: How often a fetch is looked at: whether it is still wanted, and fast enough; and how often its progress is stored.
+#: How often a fetch is looked at: whether it is still wanted, and fast enough.
 LOOK_SECONDS = 0.5
-NOTE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchLimits:
-    """What a fetch may take."""
-
-    max_bytes: int
-    #: One try.
-    seconds: float = 2 * 3600.0
-    #: Least bytes a second, over each window of so many seconds.
-    least_bytes_a_second: float = 4096.0
-    window_seconds: float = 30.0
-    #: How long a host that answers, but not with the recording, is asked again; and one that takes no connection.
-    patience: timedelta = timedelta(minutes=30)
-    patience_unreached: timedelta = timedelta(seconds=75)
-    #: The first pause between tries, which double, and the longest.
-    first_pause_seconds: float = 2.0
-    longest_pause_seconds: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +68,7 @@ class Fetch:
         """Fetch a job's recording and send the job on its way, or have it tried again later, or end the job FAILED."""
         with self.in_flight.hold(job_name):
             with self.database.begin() as connection:
-                source = media_sources.begin(connection, job_name, attempt, at=datetime.now(UTC))
+                source = media_sources.begin(connection, job_name, attempt)
                 job = jobs.find_job(connection, job_name)
             if source is None or job is None:
                 return
@@ -109,7 +90,7 @@ class Fetch:
 
     def _fetch(self, job: TranscriptionJob, address: str) -> None:
         began_at = time.monotonic()
-        intake = _Intake(upload=self.store.begin_upload())
+        intake = Intake(upload=self.store.begin_upload())
         try:
             if is_bucket_address(address):
                 name = self._from_bucket(job, address, intake)
@@ -121,7 +102,7 @@ class Fetch:
         finally:
             intake.upload.abort()
 
-    def _from_host(self, job: TranscriptionJob, address: str, intake: _Intake) -> str:
+    def _from_host(self, job: TranscriptionJob, address: str, intake: Intake) -> str:
         """Take in what a host gives; return what it is called."""
         download = Download(address=address, max_bytes=self.limits.max_bytes, write=intake.write)
         try:
@@ -136,7 +117,7 @@ class Fetch:
 
     async def _watched(self, job: TranscriptionJob, download: Download) -> None:
         """Run a download while it is wanted, and fast enough. Raises Cancelled, MediaUnreachable and its own."""
-        watch = _Watch(self.limits)
+        watch = Watch(self.limits)
         running = asyncio.create_task(download.run(self.egress))
         try:
             while not (await asyncio.wait({running}, timeout=LOOK_SECONDS))[0]:
@@ -152,10 +133,10 @@ class Fetch:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    def _from_bucket(self, job: TranscriptionJob, address: str, intake: _Intake) -> str:
+    def _from_bucket(self, job: TranscriptionJob, address: str, intake: Intake) -> str:
         """Take in what a bucket has; return what it is called."""
         source = read_bucket_address(address)
-        watch = _Watch(self.limits)
+        watch = Watch(self.limits)
         with self._opened(source.bucket, source.key) as (size_bytes, pieces):
             if size_bytes > self.limits.max_bytes:
                 raise UploadTooLarge(f"The recording is larger than the limit of {self.limits.max_bytes} bytes.")
@@ -180,10 +161,14 @@ class Fetch:
             raise Cancelled("Cancelled by request.")
 
     def _note_progress(self, job: TranscriptionJob, received_bytes: int, declared_bytes: int | None) -> None:
-        with self.database.begin() as connection:
-            media_sources.note_progress(connection, job.name, received_bytes, declared_bytes)
+        try:
+            with self.database.begin() as connection:
+                media_sources.note_progress(connection, job.name, received_bytes, declared_bytes)
+        except SQLAlchemyError as error:
+            # Progress is a courtesy: what has come must not be fetched anew for it.
+            logger.warning("progress could not be stored: %s", type(error).__name__, extra={"job_name": job.name})
 
-    def _keep(self, job: TranscriptionJob, intake: _Intake, media_format: MediaFormat, *, seconds: float) -> None:
+    def _keep(self, job: TranscriptionJob, intake: Intake, media_format: MediaFormat, *, seconds: float) -> None:
         """Store the recording, then say so and send the job on; where nobody waits any more, remove it again."""
         key = media_key(job.name, media_format.value, job.created_at)
         with self.database.begin() as connection:
@@ -214,7 +199,7 @@ class Fetch:
         was_reached = source.was_reached or error.was_reached
         patience = limits.patience if was_reached else limits.patience_unreached
         now = datetime.now(UTC)
-        if now + timedelta(seconds=pause_seconds) > source.first_tried_at + patience:
+        if now + timedelta(seconds=pause_seconds) > (source.failing_since or now) + patience:
             tries = f"{attempt + 1} tries" if attempt else "one try"
             self.fail(job.name, Failure(code=error.code, reason=f"{error} Given up after {tries}."))
             return
@@ -223,7 +208,7 @@ class Fetch:
             extra={"job_name": job.name, "attempt": attempt + 1, "seconds": round(pause_seconds, 1)},
         )
         with self.database.begin() as connection:
-            if media_sources.end_attempt(connection, job.name, attempt):
+            if media_sources.end_attempt(connection, job.name, attempt, at=now):
                 self.dispatcher.enqueue_fetch(
                     connection,
                     job.name,
@@ -233,58 +218,7 @@ class Fetch:
                 )
 
 
-@dataclass(kw_only=True)
-class _Intake:
-    """Gathers bytes on their way into the store, and keeps the first ones."""
-
-    upload: Upload
-    head: bytes = b""
-    received_bytes: int = 0
-    _gathered: bytearray | None = None
-
-    def write(self, piece: bytes) -> None:
-        self.received_bytes += len(piece)
-        if len(self.head) < SNIFF_BYTES:
-            self.head += piece[: SNIFF_BYTES - len(self.head)]
-        self._gathered = self._gathered or bytearray()
-        self._gathered += piece
-        if len(self._gathered) >= SLICE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._gathered:
-            self.upload.write(bytes(self._gathered))
-            self._gathered = None
-
-
-class _Watch:
-    """Looks after one try's time and speed."""
-
-    def __init__(self, limits: FetchLimits) -> None:
-        self._limits = limits
-        self._began_at = self._window_at = self._noted_at = time.monotonic()
-        self._window_bytes = 0
-
-    def check(self, received_bytes: int) -> None:
-        """Raise MediaUnreachable where it takes too long."""
-        now, limits = time.monotonic(), self._limits
-        if now - self._began_at > limits.seconds:
-            raise MediaUnreachable(f"The recording did not arrive within {limits.seconds:g} seconds.")
-        if now - self._window_at < limits.window_seconds:
-            return
-        if received_bytes - self._window_bytes < limits.least_bytes_a_second * limits.window_seconds:
-            raise MediaUnreachable(f"The host sends less than {limits.least_bytes_a_second:g} bytes a second.")
-        self._window_at, self._window_bytes = now, received_bytes
-
-    def is_to_be_noted(self) -> bool:
-        """Whether it is time to store the progress."""
-        is_due = time.monotonic() - self._noted_at >= NOTE_SECONDS
-        if is_due:
-            self._noted_at = time.monotonic()
-        return is_due
-
-
-def _format(name: str, intake: _Intake) -> MediaFormat:
+def _format(name: str, intake: Intake) -> MediaFormat:
     """Return a recording's format as an upload's. Raises MediaNotRecognised."""
     try:
         return checked_format(name, intake.head)

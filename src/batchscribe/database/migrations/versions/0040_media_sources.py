@@ -25,7 +25,7 @@ def upgrade() -> None:
         ),
         sa.Column("sealed_address", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("first_tried_at", UtcDateTime),
+        sa.Column("failing_since", UtcDateTime),
         sa.Column("was_reached", sa.Boolean, nullable=False, server_default=sa.false()),
     )
 
