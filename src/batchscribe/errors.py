@@ -2,6 +2,7 @@
 
 BatchScribeError
 ├── RequestRefused              a request cannot be granted; answered now with a 4xx or 5xx of ``web/errors.py``
+│   ├── (upload_errors.py)          those of resumable uploads
 │   └── ServiceUnavailable          StoreUnavailable: a request is refused, work waits until the store is back
 ├── RecordingFailed             a recording cannot be transcribed; the job ends FAILED with the code and the sentence
 ├── EngineUnavailable           the remote engine does not answer for the moment; work waits
@@ -60,36 +61,6 @@ class UploadTooSlow(RequestRefused):
     """An upload that stalled for longer than the limit."""
 
     code = "upload_too_slow"
-
-
-class UploadNotFound(RequestRefused):
-    """No upload has this identifier, or its time is over."""
-
-    code = "upload_not_found"
-
-
-class UploadOffsetConflict(RequestRefused):
-    """The upload is not at the offset that the request names, or another request has taken it over."""
-
-    code = "upload_offset_conflict"
-
-
-class ChecksumMismatch(RequestRefused):
-    """The bytes of a request are not those whose checksum it names."""
-
-    code = "checksum_mismatch"
-
-
-class TusVersionMissing(RequestRefused):
-    """A request of a resumable upload that does not name the version of tus that is spoken here."""
-
-    code = "tus_version_missing"
-
-
-class UnsupportedContentType(RequestRefused):
-    """A body of a kind that is not taken here."""
-
-    code = "unsupported_content_type"
 
 
 class JobNotFound(RequestRefused):

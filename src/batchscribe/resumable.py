@@ -27,17 +27,10 @@ from batchscribe.domain.keys import ApiKey
 from batchscribe.domain.ports import MediaStore, Upload
 from batchscribe.domain.resumable import LIFETIME, ResumableUpload, Slice, slices_prefix
 from batchscribe.domain.submission import Idempotency, Submission, name_of_owner
-from batchscribe.errors import (
-    IdempotencyConflict,
-    MediaMissing,
-    QuotaUsedUp,
-    ServiceUnavailable,
-    StoreUnavailable,
-    UploadNotFound,
-    UploadOffsetConflict,
-)
+from batchscribe.errors import IdempotencyConflict, MediaMissing, QuotaUsedUp, ServiceUnavailable, StoreUnavailable
 from batchscribe.slices import MOST_ABSORBED, SliceWriter
 from batchscribe.storage import store_errors_are_said
+from batchscribe.upload_errors import UploadNotFound, UploadOffsetConflict
 
 #: So many uploads of one owner may be under way.
 MOST_OPEN_UPLOADS = 1000

@@ -13,8 +13,9 @@ from batchscribe.database.connection import writing
 from batchscribe.domain.media import SNIFF_BYTES, checked_format
 from batchscribe.domain.ports import MediaStore
 from batchscribe.domain.resumable import ResumableUpload, Slice, absorbed, new_slice
-from batchscribe.errors import MediaMissing, StoreUnavailable, UploadNotFound, UploadOffsetConflict, UploadTooLarge
+from batchscribe.errors import MediaMissing, StoreUnavailable, UploadTooLarge
 from batchscribe.storage import store_errors_are_said
+from batchscribe.upload_errors import UploadNotFound, UploadOffsetConflict
 
 #: More slices than this are never stored anew together.
 MOST_ABSORBED = 32

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import click
 import pytest
 
-from batchscribe import errors
+from batchscribe import errors, upload_errors
 from batchscribe.domain.job import TRANSITIONS
 from batchscribe.settings import PREFIX, Settings
 
@@ -62,7 +62,8 @@ def relative(path: Path) -> str:
 
 def error_codes() -> dict[str, str]:
     """Return the code of every class of the tree of errors."""
-    classes = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
+    modules = (errors, upload_errors)
+    classes = [each for module in modules for _, each in inspect.getmembers(module, inspect.isclass)]
     return {each.__name__: each.code for each in classes if issubclass(each, errors.BatchScribeError)}
 
 

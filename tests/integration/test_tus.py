@@ -15,7 +15,7 @@ import requests
 
 from batchscribe.database.schema import resumable_uploads
 from batchscribe.domain.submission import Priority
-from batchscribe.errors import UploadOffsetConflict
+from batchscribe.upload_errors import UploadOffsetConflict
 from running_api import WAV, RunningApi, running_api
 from tus_requests import TusRequests, metadata
 

@@ -13,14 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from batchscribe.errors import (
-    ChecksumMismatch,
-    InvalidRequest,
-    RequestRefused,
-    TusVersionMissing,
-    UploadNotFound,
-    UploadTooLarge,
-)
+from batchscribe.errors import InvalidRequest, RequestRefused, UploadTooLarge
+from batchscribe.upload_errors import ChecksumMismatch, TusVersionMissing, UploadNotFound
 from batchscribe.web.caller import key_of, owner_of
 from batchscribe.web.errors import answer_refusal
 from batchscribe.web.tus_body import gathered
@@ -75,7 +69,7 @@ class TusRoutes:
     """The handlers of resumable uploads."""
 
     def __init__(self, service: TranscriptionService, limits: UploadLimits) -> None:
-        self._uploads = service.resumable
+        self._service = service
         self._limits = limits
 
     async def options(self, _request: Request) -> Response:
@@ -99,7 +93,7 @@ class TusRoutes:
             check_body_type(headers)
         checksum = read_checksum(headers)
         upload = await run_in_threadpool(
-            self._uploads.create,
+            self._service.resumable.create,
             length_bytes=length_bytes,
             file_name=file_name,
             fields=fields,
@@ -123,7 +117,7 @@ class TusRoutes:
             raise
         except RequestRefused:
             # It is whole and cannot become a job yet: a PATCH without bytes is told why.
-            upload = await run_in_threadpool(self._uploads.get, _id_of(request), owner=owner_of(request))
+            upload = await run_in_threadpool(self._service.resumable.get, _id_of(request), owner=owner_of(request))
         answer = upload_headers(upload) | {"Upload-Length": str(upload.length_bytes)}
         if upload.metadata:
             answer |= {"Upload-Metadata": upload.metadata}
@@ -141,7 +135,7 @@ class TusRoutes:
     @_spoken
     async def delete(self, request: Request) -> Response:
         """Drop an upload."""
-        await run_in_threadpool(self._uploads.delete, _id_of(request), owner=owner_of(request))
+        await run_in_threadpool(self._service.resumable.delete, _id_of(request), owner=owner_of(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def override(self, request: Request) -> Response:
@@ -157,7 +151,7 @@ class TusRoutes:
     async def _receive(self, request: Request, upload_id: str, offset_bytes: int, checksum: Checksum | None) -> None:
         """Add a request's body to an upload; with a checksum the whole of it or nothing."""
         writer = await run_in_threadpool(
-            self._uploads.take_over, upload_id, offset_bytes=offset_bytes, owner=owner_of(request)
+            self._service.resumable.take_over, upload_id, offset_bytes=offset_bytes, owner=owner_of(request)
         )
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > writer.missing_bytes:
@@ -186,7 +180,7 @@ class TusRoutes:
         until = time.monotonic() + seconds
         while True:
             upload = await run_in_threadpool(
-                self._uploads.finish, upload_id, owner=owner_of(request), key=key_of(request)
+                self._service.resumable.finish, upload_id, owner=owner_of(request), key=key_of(request)
             )
             if upload.job_name is not None or not upload.is_whole or time.monotonic() > until:
                 return upload

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 
 from batchscribe.domain.submission import FIELDS
-from batchscribe.errors import InvalidRequest, TusVersionMissing, UnsupportedContentType
+from batchscribe.errors import InvalidRequest
+from batchscribe.upload_errors import TusVersionMissing, UnsupportedContentType
 
 if TYPE_CHECKING:
     from batchscribe.domain.resumable import ResumableUpload
