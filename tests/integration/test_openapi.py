@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from pydantic import BaseModel
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from batchscribe.web import schemas
 from batchscribe.web.gate import OPEN_PATHS
@@ -88,7 +88,10 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", there: dict[st
             "/webhook-deliveries",
         )
         cannot_be_said = operation.path.startswith(unsaid) or operation.path.endswith("/speakers")
-        send = checked_call([positive_data_acceptance] if cannot_be_said else [], there)
+        excluded = [positive_data_acceptance] if cannot_be_said else []
+        # tus has statuses of its own, which the check does not take for refusals: 412, 413 and 460.
+        excluded += [negative_data_rejection] if operation.path.startswith("/files") else []
+        send = checked_call(excluded, there)
 
         cases = operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
         limits = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -128,7 +131,7 @@ def test_the_document_says_how_a_key_is_sent(document: dict[str, Any]) -> None:
     assert (schemes["apiKey"]["in"], schemes["apiKey"]["name"]) == ("header", "X-API-Key")
     for path, item in document["paths"].items():
         for operation in item.values():
-            asked = [] if path in OPEN_PATHS else [{"bearer": []}, {"apiKey": []}, {}]
+            asked: list[dict[str, list[str]]] = [] if path in OPEN_PATHS else [{"bearer": []}, {"apiKey": []}, {}]
             assert operation["security"] == asked, path
 
 

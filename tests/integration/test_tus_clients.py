@@ -48,7 +48,7 @@ def test_tuspy_uploads_in_small_pieces_over_connections_that_break(
 ) -> None:
     """A client that knows nothing of us: every other request breaks somewhere, and the recording is the same."""
     client = TusClient(f"{proxy.base_url}/files")
-    uploader = client.uploader(
+    uploader: Any = client.uploader(
         file_stream=io.BytesIO(RECORDING),
         chunk_size=200_000,
         metadata={"filename": "speech.wav", "language_code": "en-GB"},
@@ -73,7 +73,7 @@ def test_tuspy_goes_on_with_an_upload_that_it_knows_the_address_of(api: RunningA
     metadata = {"filename": "speech.wav"}
     first = client.uploader(file_stream=io.BytesIO(RECORDING), chunk_size=500_000, metadata=metadata)
     first.upload(stop_at=1_000_000)
-    again = client.uploader(file_stream=io.BytesIO(RECORDING), url=first.url, chunk_size=1 << 20)
+    again: Any = client.uploader(file_stream=io.BytesIO(RECORDING), url=first.url, chunk_size=1 << 20)
     assert again.offset == 1_000_000
     again.upload()
     assert recording_of(api, again.request.response_headers["x-job-name"]) == RECORDING

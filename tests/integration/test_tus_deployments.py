@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -76,7 +77,7 @@ class Fleet:
 )
 def fleet(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     """Return two apis over each pair of a database and a store."""
-    settings = {"database_url": "", "storage_url": ""}
+    settings: dict[str, Any] = {"database_url": "", "storage_url": ""}
     if request.param != "sqlite and a folder":
         server: ObjectServer = request.getfixturevalue("seaweedfs")
         use_environment(monkeypatch, server.environment())
