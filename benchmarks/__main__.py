@@ -6,7 +6,7 @@ import importlib
 import sys
 
 #: In the order in which they are run; each module has ``main()``.
-NAMES = ("overhead", "upload", "polls", "doors", "error_rate", "speed", "memory", "formats", "speakers")
+NAMES = ("overhead", "upload", "tus", "polls", "doors", "error_rate", "speed", "memory", "formats", "speakers")
 
 
 def main() -> None:
