@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ class CuttingProxy:
     base_url: str
     #: After how many bytes each of the next connections breaks; those after them do not.
     cuts: list[int] = field(default_factory=list)
+    #: How long each 64 KiB take.
+    pause_seconds: float = 0.0
     #: How many have broken.
     broken: int = 0
 
@@ -60,6 +63,7 @@ def _carry(client: socket.socket, port: int, cut: int | None, proxy: CuttingProx
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 server.sendall(data if left is None else data[:left])
+                time.sleep(proxy.pause_seconds)
                 if left is not None:
                     left -= len(data)
                     if left <= 0:

@@ -51,7 +51,7 @@ class SliceWriter:
         return self._upload.length_bytes - self._offset_bytes
 
     def write(self, data: bytes) -> None:
-        """Store bytes, at most ``SLICE_BYTES``, for the next commit.
+        """Store bytes, about ``SLICE_BYTES`` at most, for the next commit.
 
         Raises UploadTooLarge, UnsupportedMediaFormat, StorageFull, ServiceUnavailable.
         """
@@ -66,7 +66,7 @@ class SliceWriter:
         taken_in = absorbed(self._tail, len(data))
         try:
             with store_errors_are_said():
-                whole = b"".join([*(self._store.get(each.key) for each in taken_in), data])
+                whole = b"".join([*(self._store.get(each.key) for each in taken_in), data]) if taken_in else data
                 self._store.check_room(len(whole))
                 fresh = new_slice(self._upload.id, offset_bytes=end - len(whole), size_bytes=len(whole))
                 self._store.put(fresh.key, whole)

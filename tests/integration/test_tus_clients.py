@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 import random
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from client_kinds import Awaited, make_client
+from sqlalchemy import select
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
 from batchscribe.client import Client, ClientError, ServerRefused, ServerUnreachable
 from batchscribe.client.resuming import WORTH_RESUMING_BYTES
+from batchscribe.database.schema import resumable_uploads as uploads
 from cutting_proxy import CuttingProxy, cutting_proxy
 from running_api import WAV, RunningApi, running_api
 
@@ -133,6 +140,50 @@ def test_a_later_call_with_the_key_goes_on_where_an_interrupted_one_was(api: Run
     assert recording_of(api, first.job_name) == RECORDING
     second = make_client(api.base_url).submit(io.BytesIO(RECORDING), resumable=True, resume_key=key)
     assert second.job_name != first.job_name
+
+
+def test_the_command_goes_on_after_ctrl_c_where_it_was(api: RunningApi, proxy: CuttingProxy, tmp_path: Path) -> None:
+    """The same command again finds what it had sent; another recording, or other options, would begin anew."""
+    recording = tmp_path / "talk.wav"
+    with recording.open("wb") as file:
+        file.write(WAV)
+        file.truncate(WORTH_RESUMING_BYTES)
+    proxy.pause_seconds = 0.01
+    environment = dict(os.environ) | {"BATCHSCRIBE_URL": proxy.base_url}
+    command = [sys.executable, "-m", "batchscribe", "transcribe", str(recording)]
+
+    def offsets() -> list[int]:
+        with api.database.connect() as connection:
+            mine = uploads.c.length_bytes == WORTH_RESUMING_BYTES
+            query = select(uploads.c.offset_bytes).where(mine, uploads.c.file_name == "talk.wav")
+            return list(connection.execute(query).scalars())
+
+    def has_job() -> bool:
+        with api.database.connect() as connection:
+            query = select(uploads.c.job_name).where(uploads.c.file_name == "talk.wav")
+            return connection.execute(query).scalar_one() is not None
+
+    def wait_until(condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as first:
+        wait_until(lambda: sum(offsets()) > 0)
+        first.send_signal(signal.SIGINT)
+        _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "goes on with a long upload" in said
+    assert 0 < offsets()[0] < WORTH_RESUMING_BYTES
+    proxy.pause_seconds = 0.0
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as second:
+        wait_until(lambda: offsets() == [WORTH_RESUMING_BYTES] and has_job())
+        name = api.service.list(status=None, max_results=1, next_token=None).jobs[0].name
+        api.start(name)
+        api.complete(name)
+        transcript, _ = second.communicate(timeout=60)
+    assert (second.returncode, transcript) == (0, "Hello there.\n")
 
 
 def test_what_is_refused_is_refused_at_once(api: RunningApi, make_client: Any) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +14,7 @@ from batchscribe.app import build_service, upgrade_database
 from batchscribe.database.connection import connect
 from batchscribe.domain.resumable import SLICE_BYTES, Slice, absorbed
 from batchscribe.errors import RequestRefused
+from batchscribe.service import TranscriptionService
 from batchscribe.slices import SliceWriter
 from batchscribe.upload_errors import UploadNotFound, UploadOffsetConflict
 
@@ -39,18 +40,32 @@ def test_slices_are_few_and_in_order_however_small_the_pieces(sizes: list[int]) 
     assert rewritten <= total * SLICE_BYTES.bit_length()
 
 
+#: The one that the machine below asks; hypothesis makes machines by itself, so none can be given a fixture.
+_services: list[TranscriptionService] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Build a service over a real database and store."""
+    folder = tmp_path_factory.mktemp("data")
+    chosen = settings_module.load(data_dir=folder, engine="scripted", min_free_bytes=0)
+    upgrade_database(chosen)
+    database = connect(chosen.effective_database_url)
+    _services.append(build_service(chosen, database))
+    yield
+    _services.clear()
+    database.dispose()
+
+
 class Uploading(RuleBasedStateMachine):
     """One upload, some requests at once, over the real database and store."""
 
     @initialize(length=st.integers(1, 2000))
     def begin(self, length: int) -> None:
         """Create it."""
-        self._folder = tempfile.TemporaryDirectory()
-        chosen = settings_module.load(data_dir=Path(self._folder.name), engine="scripted", min_free_bytes=0)
-        upgrade_database(chosen)
-        self._database = connect(chosen.effective_database_url)
-        self._service = build_service(chosen, self._database)
+        self._service = _services[0]
         self._uploads = self._service.resumable
+        self._before = self._job_names()
         self._recording = (_HEAD + bytes(index * 7 % 251 for index in range(length)))[:length]
         self._id = self._uploads.create(length_bytes=length, file_name="a.wav", fields={}).id
         #: Every request that was ever begun and not ended, each with where its next byte belongs.
@@ -122,8 +137,7 @@ class Uploading(RuleBasedStateMachine):
         if not hasattr(self, "_uploads"):
             return
         assert self._uploads.get(self._id, owner="").offset_bytes >= self._acknowledged
-        jobs = self._service.list(status=None, max_results=5, next_token=None).jobs
-        assert {job.name for job in jobs} == self._names
+        assert self._job_names() - self._before == self._names
         assert len(self._names) <= 1
         for name in self._names:
             _, media = self._service.open_media(name)
@@ -144,8 +158,11 @@ class Uploading(RuleBasedStateMachine):
         except RequestRefused as error:
             raise AssertionError("the upload could not be finished") from error
         finally:
-            self._database.dispose()
-            self._folder.cleanup()
+            for name in self._names:
+                self._service.delete(name)
+
+    def _job_names(self) -> set[str]:
+        return {job.name for job in self._service.list(status=None, max_results=50, next_token=None).jobs}
 
 
 TestUploading = Uploading.TestCase
