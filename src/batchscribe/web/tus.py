@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -157,13 +158,15 @@ class TusRoutes:
         if length.isdecimal() and int(length) > writer.missing_bytes:
             raise UploadTooLarge(f"Only {writer.missing_bytes} bytes are missing; the request has {length}.")
         digest = None if checksum is None else checksum.new_digest()
+        # One piece is stored while the next arrives.
+        storing: asyncio.Task[None] | None = None
         try:
             async for data in gathered(request, stall_seconds=self._limits.stall_seconds):
-                if digest is None:
-                    await run_in_threadpool(_add, writer, data)
-                else:
-                    digest.update(data)
-                    await run_in_threadpool(writer.write, data)
+                if storing is not None:
+                    await storing
+                storing = asyncio.create_task(run_in_threadpool(_add, writer, data, digest))
+            if storing is not None:
+                await storing
             if digest is not None and checksum is not None:
                 if digest.digest() != checksum.digest:
                     raise ChecksumMismatch(
@@ -171,6 +174,8 @@ class TusRoutes:
                     )
                 await run_in_threadpool(writer.commit)
         finally:
+            if storing is not None:
+                await asyncio.gather(storing, return_exceptions=True)
             await run_in_threadpool(writer.abort)
 
     async def _finished(
@@ -187,9 +192,13 @@ class TusRoutes:
             await asyncio.sleep(_FINISH_POLL_SECONDS)
 
 
-def _add(writer: SliceWriter, data: bytes) -> None:
+def _add(writer: SliceWriter, data: bytes, digest: hashlib._Hash | None) -> None:
+    """Store a piece, as part of the recording at once unless its digest is to be known first."""
     writer.write(data)
-    writer.commit()
+    if digest is None:
+        writer.commit()
+    else:
+        digest.update(data)
 
 
 def _id_of(request: Request) -> str:
