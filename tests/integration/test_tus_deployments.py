@@ -123,8 +123,10 @@ def settled_offset(tus: TusRequests, url: str, least: int) -> int:
 
 def settle(tus: TusRequests, url: str) -> None:
     """Wait until nothing is added any more of what had arrived."""
-    while (before := tus.offset(url)) != (time.sleep(0.5), tus.offset(url))[1]:
-        assert before
+    before = -1
+    while (now := tus.offset(url)) != before:
+        before = now
+        time.sleep(0.5)
 
 
 def test_cuts_and_changes_of_the_api_leave_the_recording_byte_for_byte(fleet: Fleet) -> None:
