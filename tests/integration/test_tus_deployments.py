@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -310,13 +309,18 @@ def test_a_quota_that_is_used_up_meanwhile_is_told_and_the_upload_stays(tmp_path
         assert tus.patch(second, b"", at=len(SHORT)).headers["X-Job-Name"]
 
 
-def test_uploads_under_way_have_their_room_kept_free(tmp_path: Path) -> None:
-    """What is announced counts from its creation on: 507 for one that would not fit beside the others."""
-    free_bytes = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
-    room_bytes = 64 << 20
-    with running_api(tmp_path, max_upload_bytes=1 << 40, min_free_bytes=free_bytes - room_bytes) as api:
+def test_uploads_under_way_have_their_room_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is announced counts from its creation on, twice, for its slices are joined: one too many is a 507."""
+    with running_api(tmp_path, max_upload_bytes=1 << 30, min_free_bytes=1000) as api:
+        monkeypatch.setattr(api.service._store, "free_bytes", lambda: 100_000)
         tus = TusRequests(api.base_url)
-        assert tus.create(free_bytes).headers["X-Error-Code"] == "storage_full"
+        refused = tus.create(50_000)
+        assert (refused.status_code, refused.headers["X-Error-Code"]) == (507, "storage_full")
+        url = tus.begin(30_000)
+        assert tus.create(30_000).status_code == 507
+        assert tus.patch(url, WAV, at=0).status_code == 204
+        assert tus.delete(url).status_code == 204
+        assert tus.create(30_000).status_code == 201
 
 
 def test_what_a_slow_line_brings_is_kept_every_two_seconds(tmp_path: Path) -> None:
