@@ -12,6 +12,7 @@ import sys
 NAMES = (
     "overhead",
     "upload",
+    "tus",
     "polls",
     "doors",
     "error_rates",

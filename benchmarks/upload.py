@@ -21,12 +21,12 @@ def main() -> None:
     with server(engine="scripted") as running:
         api = _api(running)
         # The first upload pays for what is loaded on first use.
-        _upload(running, 1 << 20)
+        upload(running, 1 << 20)
         before = api.memory_info().rss
         written = api.io_counters().write_bytes
         peak = before
         started = time.perf_counter()
-        status = _upload(running, SIZE_BYTES, while_sending=lambda: None)
+        status = upload(running, SIZE_BYTES, while_sending=lambda: None)
         wall = time.perf_counter() - started
         peak = max(peak, _peak_rss_bytes(api))
         written = api.io_counters().write_bytes - written
@@ -35,7 +35,7 @@ def main() -> None:
     print(f"| {status} | {SIZE_BYTES / wall / 1e6:.0f} | {written / SIZE_BYTES:.3f} | {(peak - before) / 1e6:.1f} |")
 
 
-def _upload(running: RunningServer, size_bytes: int, while_sending: object = None) -> int:  # noqa: ARG001
+def upload(running: RunningServer, size_bytes: int, while_sending: object = None) -> int:  # noqa: ARG001
     """Send so many bytes as one recording, in chunked encoding; return the status."""
     head = (f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.wav"\r\n\r\n').encode()
     tail = f"\r\n--{_BOUNDARY}--\r\n".encode()

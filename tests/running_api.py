@@ -115,6 +115,7 @@ def running_api(
     sync_wait_seconds: float = 20.0,
     limits: FrontLimits | None = None,
     access: Access | None = None,
+    cors_origins: tuple[str, ...] = (),
     **overrides: Any,
 ) -> Iterator[RunningApi]:
     """Run a server over a data folder, with these settings, until the context ends."""
@@ -131,6 +132,7 @@ def running_api(
         reads_may_wait=settings.is_scale_out,
         notifications=build_notifications(settings, database),
         access=access,
+        cors_origins=cors_origins,
     )
     server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0, limits=limits, graceful_seconds=5))
     listener = socket.create_server(("127.0.0.1", 0))

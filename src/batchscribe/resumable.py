@@ -111,7 +111,7 @@ class ResumableUploads:
                 if count >= MOST_OPEN_UPLOADS:
                     raise QuotaUsedUp(f"{count} of your uploads are under way already. Finish or delete some.")
                 with store_errors_are_said():
-                    self._store.check_room(length_bytes, needed_bytes + length_bytes)
+                    self._store.check_room(length_bytes, needed_bytes + 2 * length_bytes)
                 resumable.add_upload(connection, upload)
         except IntegrityError as error:
             # The same request was faster, in the moment since we looked.
@@ -158,7 +158,10 @@ class ResumableUploads:
             return self.get(upload_id, owner=owner)
         try:
             job = self._make_job(upload, slices, key)
-        except BaseException:
+        except BaseException as error:
+            # Whoever was faster has taken the slices away.
+            if isinstance(error, UploadNotFound) and (now := self.get(upload_id, owner=owner)).job_name is not None:
+                return now
             with suppress(ServiceUnavailable), writing(self._database) as connection:
                 resumable.extend_finishing(connection, upload.id, until=None)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ MOST_ABSORBED = 32
 
 
 class SliceWriter:
-    """Adds to one upload, until somebody else takes it over. Not usable from two threads at once."""
+    """Adds to one upload, until somebody else takes it over."""
 
     def __init__(
         self, database: Database, store: MediaStore, upload: ResumableUpload, *, fence: int, tail: list[Slice]
@@ -38,6 +39,8 @@ class SliceWriter:
         self._new: list[Slice] = []
         self._replaced: list[Slice] = []
         self._began_at = time.monotonic()
+        # A request that is cancelled leaves a thread behind that goes on for a moment: it must not add what is dropped.
+        self._in_turn = threading.Lock()
 
     @property
     def offset_bytes(self) -> int:
@@ -50,7 +53,7 @@ class SliceWriter:
         return self._upload.length_bytes - self._offset_bytes
 
     def write(self, data: bytes) -> None:
-        """Store bytes, at most ``SLICE_BYTES``, for the next commit.
+        """Store bytes, about ``SLICE_BYTES`` at most, for the next commit.
 
         Raises UploadTooLarge, UnsupportedMediaFormat, StorageFull, ServiceUnavailable.
         """
@@ -58,6 +61,21 @@ class SliceWriter:
             raise UploadTooLarge(f"The upload was announced with {self._upload.length_bytes} bytes.")
         if not data:
             return
+        with self._in_turn:
+            self._write(data)
+
+    def commit(self) -> None:
+        """Make what was written part of the recording. Raises UploadOffsetConflict where it is ours no more."""
+        with self._in_turn:
+            self._commit()
+
+    def abort(self) -> None:
+        """Drop what was written since the last commit. Nothing more can be written then."""
+        with self._in_turn:
+            fresh, self._new, self._replaced = self._new, [], []
+            self._forget(fresh)
+
+    def _write(self, data: bytes) -> None:
         head = self._head + data[: SNIFF_BYTES - len(self._head)]
         end = self._offset_bytes + len(data)
         if len(self._head) < SNIFF_BYTES and (len(head) == SNIFF_BYTES or end == self._upload.length_bytes):
@@ -65,7 +83,7 @@ class SliceWriter:
         taken_in = absorbed(self._tail, len(data))
         try:
             with store_errors_are_said():
-                whole = b"".join([*(self._store.get(each.key) for each in taken_in), data])
+                whole = b"".join([*(self._store.get(each.key) for each in taken_in), data]) if taken_in else data
                 self._store.check_room(len(whole))
                 fresh = new_slice(self._upload.id, offset_bytes=end - len(whole), size_bytes=len(whole))
                 self._store.put(fresh.key, whole)
@@ -78,8 +96,7 @@ class SliceWriter:
         self._head, self._offset_bytes = head, end
         self._forget(dropped)
 
-    def commit(self) -> None:
-        """Make what was written part of the recording. Raises UploadOffsetConflict where it is ours no more."""
+    def _commit(self) -> None:
         if not self._new:
             return
         now = time.monotonic()
@@ -102,11 +119,6 @@ class SliceWriter:
         self._forget(replaced if is_ours else new)
         if not is_ours:
             raise UploadOffsetConflict("Another request has taken this upload over, or it was deleted.")
-
-    def abort(self) -> None:
-        """Drop what was written since the last commit. Nothing more can be written then."""
-        fresh, self._new, self._replaced = self._new, [], []
-        self._forget(fresh)
 
     def _forget(self, slices: list[Slice]) -> None:
         with suppress(OSError, StoreUnavailable):

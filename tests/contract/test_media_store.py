@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from batchscribe.domain.ports import MediaStore
-from batchscribe.errors import MediaMissing, StorageFull
+from batchscribe.errors import MediaMissing, StorageFull, UploadTooLarge
 from batchscribe.storage.folder import FolderStore
 from batchscribe.storage.s3 import S3Store
 from object_servers import ObjectServer, use_environment
@@ -168,6 +168,40 @@ class TestMediaStore:
         store.put(KEY, b"long before")
         store.put(KEY, b"now")
         assert store.get(KEY) == b"now"
+
+    @pytest.mark.parametrize("sizes", [[], [0], [5], [1, 0, 2], [(4 << 20), (4 << 20), (4 << 20) + 7, 1], [9 << 20, 3]])
+    def test_what_lies_under_many_keys_is_joined_in_order(self, laid: Laid, sizes: list[int]) -> None:
+        """Into one recording, of any sizes; the pieces stay, and their keys are drawn one by one."""
+        chance = random.Random(len(sizes))  # noqa: S311 - bytes that are no pattern
+        pieces = {f"incoming/1/{number}": chance.randbytes(size) for number, size in enumerate(sizes)}
+        for key, data in pieces.items():
+            laid.store.put(key, data)
+        assert laid.store.join(iter(pieces), KEY) == sum(sizes)
+        assert laid.store.get(KEY) == b"".join(pieces.values())
+        assert all(laid.store.get(key) == data for key, data in pieces.items())
+        assert len(laid.contents()) == len(pieces) + 1
+
+    def test_what_cannot_be_joined_whole_is_not_joined(self, laid: Laid) -> None:
+        """A piece that is missing, or keys that break off, leave nothing."""
+        laid.store.put("incoming/1/0", bytes(9 << 20))
+        with pytest.raises(MediaMissing):
+            laid.store.join(iter(["incoming/1/0", "incoming/1/1"]), KEY)
+
+        def broken() -> Iterator[str]:
+            yield "incoming/1/0"
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            laid.store.join(broken(), KEY)
+        with pytest.raises(MediaMissing):
+            laid.store.get(KEY)
+        assert len(laid.contents()) == 1
+
+    def test_there_is_room_for_a_recording_of_some_bytes_and_not_of_all_bytes(self, store: MediaStore) -> None:
+        """A folder's disk has an end; a bucket has a largest recording."""
+        store.check_room(1000)
+        with pytest.raises((StorageFull, UploadTooLarge)):
+            store.check_room(1 << 60)
 
     def test_a_reader_of_a_replaced_recording_keeps_the_old_bytes(self, store: MediaStore) -> None:
         """A replacement is whole: nobody reads half of one and half of the other."""

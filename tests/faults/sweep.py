@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +94,14 @@ def _is_traced(tid: int) -> bool:
 
 def points_of_submission(api: ServerProcess, recording: bytes, calls: tuple[str, ...], log: Path) -> list[Point]:
     """Submit a recording untouched and return its system calls, in order."""
+    return points_of(api, lambda: submit(api.base_url, recording), calls, log)
+
+
+def points_of(api: ServerProcess, ask: Callable[[], object], calls: tuple[str, ...], log: Path) -> list[Point]:
+    """Ask an api something and return its system calls, in order."""
     order = threads(api)
     with traced(api, "-s", "64", "-o", str(log), "-e", f"trace={','.join(calls)}"):
-        submit(api.base_url, recording)
+        ask()
         time.sleep(0.2)
     found: list[Point] = []
     for line in log.read_text(errors="replace").splitlines():
@@ -115,18 +120,28 @@ def kill_at(api: ServerProcess, point: Point, recording: bytes, *, key: str | No
     Returns the name of the job that a 201 told of, if one did, and whether the call was reached.
     """
     name: str | None = None
+
+    def ask() -> None:
+        nonlocal name
+        answer = post(api.base_url, recording, key=key)
+        assert answer.status_code == 201, answer.text
+        name = str(answer.json()["job_name"])
+
+    was_reached = kill_while(api, point, ask)
+    return name, was_reached
+
+
+def kill_while(api: ServerProcess, point: Point, ask: Callable[[], object]) -> bool:
+    """Ask an api something and kill it when it makes a call; return whether that was reached."""
     inject = f"inject={point.call}:signal=SIGKILL:when={point.number}"
     with traced(api, "-o", os.devnull, "-e", f"trace={point.call}", "-e", inject, thread=point.thread):
         with suppress(requests.RequestException):
-            answer = post(api.base_url, recording, key=key)
-            assert answer.status_code == 201, answer.text
-            name = str(answer.json()["job_name"])
+            ask()
         # The calls after the answer are points too.
         until = time.monotonic() + 0.3
         while not api.has_ended() and time.monotonic() < until:
             time.sleep(0.01)
-        was_reached = api.has_ended()
-    return name, was_reached
+        return api.has_ended()
 
 
 def fail_at(api: ServerProcess, point: Point, recording: bytes) -> requests.Response:

@@ -82,6 +82,28 @@ def test_without_keys_only_this_machines_own_names_are_served(api: RunningApi, h
         assert requests.get(f"{api.base_url}/transcribe-jobs", headers={"Host": own}, timeout=30).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"]
+)
+def test_without_keys_pages_of_other_origins_change_nothing(api: RunningApi, origin: str) -> None:
+    """A browser would send their forms and texts here unasked; what has a key in it is its sender's own doing."""
+    sent = {"Origin": origin}
+    form = {"file": ("a.wav", WAV)}
+    for answer in (
+        requests.post(f"{api.base_url}/transcribe-batch-async", headers=sent, files=form, timeout=10),
+        requests.post(f"{api.base_url}/webhook-endpoints", headers=sent, data='{"url": "https://x"}', timeout=10),
+        requests.post(f"{api.base_url}/files", headers=sent, timeout=10),
+    ):
+        assert (answer.status_code, answer.headers["X-Error-Code"]) == (403, "origin_not_allowed")
+    assert requests.get(f"{api.base_url}/transcribe-jobs", headers=sent, timeout=10).json()["count"] == 0
+    own = {"Origin": api.base_url}
+    answer = requests.post(f"{api.base_url}/transcribe-batch-async", headers=own, files=form, timeout=10)
+    assert answer.status_code == 201
+    _, text = make_key(api)
+    answer = ask(api, text, "/transcribe-batch-async", "POST", files=form)
+    assert answer.status_code == 201
+
+
 def test_what_is_no_good_key_opens_nothing(api: RunningApi) -> None:
     """Nonsense, another's secret, an expired one."""
     key_id, text = make_key(api)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -229,6 +230,7 @@ async def _transcribe_one(
                 language_code=None,
                 fields=fields,
                 on_progress=lambda sent_bytes: row.show_upload(sent_bytes, size_bytes),
+                resume_key=_resume_key(path, fields),
             )
         going_on[path] = job.job_name
         row.show_job(job)
@@ -244,9 +246,16 @@ async def _transcribe_one(
     return True
 
 
+def _resume_key(path: Path, fields: Mapping[str, str]) -> str:
+    """Return what the same command over the same file says again, so that it goes on after Ctrl-C where it was."""
+    status = path.stat()
+    asked = repr((str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns, sorted(fields.items())))
+    return hashlib.sha256(asked.encode()).hexdigest()
+
+
 def _say_what_goes_on(going_on: dict[Path, str]) -> None:
     if not going_on:
-        click.echo("\nStopped; nothing goes on in the server.", err=True)
+        click.echo("\nStopped; nothing goes on in the server. The same command goes on with a long upload.", err=True)
         return
     click.echo("\nStopped watching; the server goes on with:", err=True)
     for path, job_name in going_on.items():

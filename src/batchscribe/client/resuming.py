@@ -23,6 +23,8 @@ LARGEST_PIECE_BYTES = 16 << 20
 QUICK_SECONDS, SLOW_SECONDS = 1.0, 4.0
 #: The last piece is answered when its job is made, for which all of them are joined.
 _ANSWER_SECONDS = 300.0
+#: What a server answers to a path or a method that it does not know.
+_UNKNOWN_PATH = frozenset({404, 405, 501})
 _VERSION = {"Tus-Resumable": "1.0.0"}
 
 
@@ -69,9 +71,8 @@ def submitting(
                     on_progress=on_progress,
                 )
             )
-        except ServerRefused as error:
-            knows_no_tus = error.status in {404, 405, 501} and error.server_code != "upload_not_found"
-            if resumable or not knows_no_tus:
+        except _NoResumableUploads:
+            if resumable:
                 raise
     return (yield from steps.submitting(file_name, media, fields=asked, on_progress=on_progress))
 
@@ -128,6 +129,10 @@ def resuming(
     return (yield from _job(job_name, tries))
 
 
+class _NoResumableUploads(UnexpectedAnswer):
+    """A server of the contract that knows no more than the contract."""
+
+
 class _Tries:
     """How long it goes on although nothing gets through."""
 
@@ -175,9 +180,13 @@ def _created(
             if isinstance(error, ServerRefused) and error.server_code == "idempotency_conflict" and resume_key:
                 number += 1
                 continue
+            if isinstance(error, ServerRefused) and error.status in _UNKNOWN_PATH:
+                raise _NoResumableUploads("The server takes no resumable uploads.") from error
             tries.failed(error)
             has_failed = True
             continue
+        if "Tus-Resumable" not in answer.headers:
+            raise _NoResumableUploads("The server takes no resumable uploads.")
         tries.succeeded()
         offset, job_name = _said(answer)
         # What was finished by an earlier call is not what this one is for.

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-#: Bytes that are gathered in memory before they are stored and counted: what a killed server can lose of an upload.
+#: Bytes that are gathered in memory before they are stored and counted. A killed server can lose twice as many of an
+#: upload: one slice is stored while the next arrives.
 SLICE_BYTES = 4 << 20
 
 #: An upload that nothing was added to for so long is given up. An hour short of a day, so that it is gone within one.

@@ -35,12 +35,20 @@ from batchscribe.errors.recordings import (
     NoAudioTrack,
     RecordingFailed,
 )
-from batchscribe.errors.root import BatchScribeError
+from batchscribe.errors.root import BatchScribeError, RequestRefused
+from batchscribe.errors.uploads import (
+    ChecksumMismatch,
+    TusVersionMissing,
+    UnsupportedContentType,
+    UploadNotFound,
+    UploadOffsetConflict,
+)
 
 __all__ = [
     "AddressNotAllowed",
     "BatchScribeError",
     "Cancelled",
+    "ChecksumMismatch",
     "ConfigurationError",
     "DecoderCrashed",
     "DecoderLimit",
@@ -78,21 +86,18 @@ __all__ = [
     "ServiceUnavailable",
     "StorageFull",
     "StoreUnavailable",
+    "TusVersionMissing",
+    "UnsupportedContentType",
     "UnsupportedLanguage",
     "UnsupportedMediaFormat",
     "UploadNotFound",
+    "UploadOffsetConflict",
     "UploadTooLarge",
     "UploadTooSlow",
     "VocabularyNotFound",
     "WebhookNotFound",
     "WebhooksNotSetUp",
 ]
-
-
-class RequestRefused(BatchScribeError):
-    """A request that cannot be granted."""
-
-    code = "request_refused"
 
 
 class InvalidRequest(RequestRefused):
@@ -123,36 +128,6 @@ class UploadTooSlow(RequestRefused):
     """An upload that stalled for longer than the limit."""
 
     code = "upload_too_slow"
-
-
-class UploadNotFound(RequestRefused):
-    """No upload has this identifier, its time is over, or it is another's."""
-
-    code = "upload_not_found"
-
-
-class UploadOffsetConflict(RequestRefused):
-    """The upload is not at the offset that the request names, or another request has taken it over."""
-
-    code = "upload_offset_conflict"
-
-
-class ChecksumMismatch(RequestRefused):
-    """The bytes of a request are not those whose checksum it names."""
-
-    code = "checksum_mismatch"
-
-
-class TusVersionMissing(RequestRefused):
-    """A request of a resumable upload that does not name the version of tus that is spoken here."""
-
-    code = "tus_version_missing"
-
-
-class UnsupportedContentType(RequestRefused):
-    """A body of a kind that is not taken here."""
-
-    code = "unsupported_content_type"
 
 
 class JobNotFound(RequestRefused):

@@ -1,4 +1,4 @@
-"""The root of all errors."""
+"""The root of all errors, and of those that refuse a request."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ class BatchScribeError(Exception):
     code: ClassVar[str] = "error"
     #: True where the same work may succeed when it is tried again.
     retryable: ClassVar[bool] = False
+
+
+class RequestRefused(BatchScribeError):
+    """A request that cannot be granted."""
+
+    code = "request_refused"

@@ -127,7 +127,7 @@ def create_app(
     )
     app.router.route_class = PlainRoute
     if access is not None:
-        app.add_middleware(Gate, ring=service.ring, access=access, reads_may_wait=reads_may_wait)
+        app.add_middleware(Gate, ring=service.ring, access=access, origins=cors_origins, reads_may_wait=reads_may_wait)
     app.add_middleware(LastResort)
     allow_origins(app, cors_origins)
     app.add_middleware(Envelope)

@@ -65,7 +65,7 @@ _SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
 #: What any request can be answered with, whatever it asks for.
 _ALWAYS: dict[int, str] = {
     401: "An API key is needed, or the one that was sent is no good.",
-    403: "The API key lacks the scope for this.",
+    403: "The API key lacks the scope for this; or, without keys, a page of another origin asks for a change.",
     408: "The request did not arrive in time.",
     421: "Without API keys only this machine is served, under its own names.",
     429: "More requests a second than the API key may send, or more jobs; see Retry-After.",

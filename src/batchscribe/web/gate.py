@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from batchscribe.domain.origins import ANY_ORIGIN
 from batchscribe.errors import ServiceUnavailable
 from batchscribe.web.errors import RETRY_AFTER_SECONDS, error_answer
 
@@ -73,12 +74,14 @@ class Gate:
         *,
         ring: KeyRing,
         access: Access,
+        origins: tuple[str, ...] = (),
         reads_may_wait: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._ring = ring
         self._access = access
+        self._origins = origins
         self._reads_may_wait = reads_may_wait
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
@@ -92,7 +95,7 @@ class Gate:
         text = _sent_key(headers)
         try:
             key = None if text is None else await self._ask(lambda: self._ring.opened_by(text))
-            refusal = await self._refusal(headers, text, key)
+            refusal = await self._refusal(scope["method"], headers, text, key)
         except ServiceUnavailable as error:
             retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             await error_answer(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error), headers=retry)(
@@ -116,7 +119,7 @@ class Gate:
         await self._within_rate(key, scope, receive, send)
 
     async def _refusal(
-        self, headers: Headers, text: str | None, key: ApiKey | None
+        self, method: str, headers: Headers, text: str | None, key: ApiKey | None
     ) -> tuple[HTTPStatus, str, str] | None:
         """Return why a request is not let in, or None."""
         if key is not None:
@@ -131,6 +134,10 @@ class Gate:
                 "key_missing",
                 ("An API key is needed: send it as Authorization: Bearer KEY or X-API-Key."),
             )
+        return self._refusal_of_page(method, headers)
+
+    def _refusal_of_page(self, method: str, headers: Headers) -> tuple[HTTPStatus, str, str] | None:
+        """Return why a request without a key may be a foreign page's doing, and is not let in; or None."""
         # A page of another site may have its name lead to this machine; the browser then sends that name.
         if not is_loopback(_host_name(headers.get("host", ""))):
             return (
@@ -138,7 +145,20 @@ class Gate:
                 "host_not_allowed",
                 ("Without API keys only this machine is served, under its own names such as localhost."),
             )
+        # Any page may have a browser send forms and text here, unasked; whose page it is, the browser says.
+        origin = headers.get("origin")
+        if method not in _ASKING and origin is not None and not self._is_let_in(origin, headers.get("host", "")):
+            return (
+                HTTPStatus.FORBIDDEN,
+                "origin_not_allowed",
+                ("Without API keys, pages of other origins may change nothing: see BATCHSCRIBE_CORS_ORIGINS."),
+            )
         return None
+
+    def _is_let_in(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin may change things: one of this server's own, or one that is named."""
+        is_own = origin.partition("://")[2].lower() == host.lower()
+        return is_own or origin in self._origins or ANY_ORIGIN in self._origins
 
     async def _within_rate(self, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request of a key, or refuse it where the key has had its share of this second."""

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from batchscribe.errors import InvalidRequest
 
 MAX_BODY_BYTES = 64 << 10
+MAX_DEPTH = 20
 
 #: What PostgreSQL cannot keep in a text: NUL and halves of characters.
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
@@ -43,12 +44,32 @@ async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> d
         if len(content) > max_bytes:
             raise InvalidRequest(f"The body is longer than {max_bytes} bytes.")
     try:
-        data = json.loads(content.decode("utf-8")) if content else {}
+        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant) if content else {}
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not JSON in UTF-8.") from None
+    if _is_deeper(data, MAX_DEPTH):
+        raise InvalidRequest(f"The body's lists and objects are nested deeper than {MAX_DEPTH}.")
     if not isinstance(data, dict):
         raise InvalidRequest("The body is not a JSON object.")
     return data
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities: no JSON (RFC 8259, section 6), though Python reads them."""
+    raise ValueError(name)
+
+
+def _is_deeper(data: object, levels: int) -> bool:
+    """Whether lists and objects are nested deeper than so many levels."""
+    layer = [data]
+    for _ in range(levels + 1):
+        inner = [
+            list(each.values()) if isinstance(each, dict) else each for each in layer if isinstance(each, (dict, list))
+        ]
+        if not inner:
+            return False
+        layer = [each for members in inner for each in members]
+    return True
 
 
 def check_text(text: str, name: str) -> None:

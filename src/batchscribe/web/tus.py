@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -75,7 +76,7 @@ class TusRoutes:
     """The handlers of resumable uploads."""
 
     def __init__(self, service: TranscriptionService, limits: UploadLimits) -> None:
-        self._uploads = service.resumable
+        self._service = service
         self._limits = limits
 
     async def options(self, _request: Request) -> Response:
@@ -99,7 +100,7 @@ class TusRoutes:
             check_body_type(headers)
         checksum = read_checksum(headers)
         upload = await run_in_threadpool(
-            self._uploads.create,
+            self._service.resumable.create,
             length_bytes=length_bytes,
             file_name=file_name,
             fields=fields,
@@ -123,7 +124,7 @@ class TusRoutes:
             raise
         except RequestRefused:
             # It is whole and cannot become a job yet: a PATCH without bytes is told why.
-            upload = await run_in_threadpool(self._uploads.get, _id_of(request), owner=owner_of(request))
+            upload = await run_in_threadpool(self._service.resumable.get, _id_of(request), owner=owner_of(request))
         answer = upload_headers(upload) | {"Upload-Length": str(upload.length_bytes)}
         if upload.metadata:
             answer |= {"Upload-Metadata": upload.metadata}
@@ -141,7 +142,7 @@ class TusRoutes:
     @_spoken
     async def delete(self, request: Request) -> Response:
         """Drop an upload."""
-        await run_in_threadpool(self._uploads.delete, _id_of(request), owner=owner_of(request))
+        await run_in_threadpool(self._service.resumable.delete, _id_of(request), owner=owner_of(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def override(self, request: Request) -> Response:
@@ -157,19 +158,21 @@ class TusRoutes:
     async def _receive(self, request: Request, upload_id: str, offset_bytes: int, checksum: Checksum | None) -> None:
         """Add a request's body to an upload; with a checksum the whole of it or nothing."""
         writer = await run_in_threadpool(
-            self._uploads.take_over, upload_id, offset_bytes=offset_bytes, owner=owner_of(request)
+            self._service.resumable.take_over, upload_id, offset_bytes=offset_bytes, owner=owner_of(request)
         )
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > writer.missing_bytes:
             raise UploadTooLarge(f"Only {writer.missing_bytes} bytes are missing; the request has {length}.")
         digest = None if checksum is None else checksum.new_digest()
+        # One piece is stored while the next arrives.
+        storing: asyncio.Task[None] | None = None
         try:
             async for data in gathered(request, stall_seconds=self._limits.stall_seconds):
-                if digest is None:
-                    await run_in_threadpool(_add, writer, data)
-                else:
-                    digest.update(data)
-                    await run_in_threadpool(writer.write, data)
+                if storing is not None:
+                    await storing
+                storing = asyncio.create_task(run_in_threadpool(_add, writer, data, digest))
+            if storing is not None:
+                await storing
             if digest is not None and checksum is not None:
                 if digest.digest() != checksum.digest:
                     raise ChecksumMismatch(
@@ -177,6 +180,8 @@ class TusRoutes:
                     )
                 await run_in_threadpool(writer.commit)
         finally:
+            if storing is not None:
+                await asyncio.gather(storing, return_exceptions=True)
             await run_in_threadpool(writer.abort)
 
     async def _finished(
@@ -186,16 +191,20 @@ class TusRoutes:
         until = time.monotonic() + seconds
         while True:
             upload = await run_in_threadpool(
-                self._uploads.finish, upload_id, owner=owner_of(request), key=key_of(request)
+                self._service.resumable.finish, upload_id, owner=owner_of(request), key=key_of(request)
             )
             if upload.job_name is not None or not upload.is_whole or time.monotonic() > until:
                 return upload
             await asyncio.sleep(_FINISH_POLL_SECONDS)
 
 
-def _add(writer: SliceWriter, data: bytes) -> None:
+def _add(writer: SliceWriter, data: bytes, digest: hashlib._Hash | None) -> None:
+    """Store a piece, as part of the recording at once unless its digest is to be known first."""
     writer.write(data)
-    writer.commit()
+    if digest is None:
+        writer.commit()
+    else:
+        digest.update(data)
 
 
 def _id_of(request: Request) -> str:

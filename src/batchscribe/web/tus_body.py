@@ -16,11 +16,12 @@ FLUSH_SECONDS = 2.0
 
 
 async def gathered(request: Request, *, stall_seconds: float) -> AsyncIterator[bytes]:
-    """Yield the body in pieces of at most ``SLICE_BYTES``; what has arrived is yielded before anything is raised.
+    """Yield the body in pieces of about ``SLICE_BYTES``; what has arrived is yielded before anything is raised.
 
     Raises UploadTooSlow after so many seconds without any data, and ClientDisconnect.
     """
-    pieces = bytearray()
+    pieces: list[bytes] = []
+    size_bytes = 0
     heard_at = oldest_at = time.monotonic()
     while True:
         patience = heard_at + stall_seconds
@@ -29,8 +30,8 @@ async def gathered(request: Request, *, stall_seconds: float) -> AsyncIterator[b
                 message = await request.receive()
         except TimeoutError:
             if pieces:
-                yield bytes(pieces)
-                pieces.clear()
+                yield b"".join(pieces)
+                pieces, size_bytes = [], 0
             if time.monotonic() >= patience:
                 raise UploadTooSlow(f"No data arrived for {stall_seconds:g} seconds.") from None
             continue
@@ -39,11 +40,13 @@ async def gathered(request: Request, *, stall_seconds: float) -> AsyncIterator[b
         if data:
             heard_at = time.monotonic()
             oldest_at = oldest_at if pieces else heard_at
-            pieces += data
+            pieces.append(data)
+            size_bytes += len(data)
         is_last = is_cut or not message.get("more_body", False)
-        while len(pieces) >= SLICE_BYTES or (pieces and (is_last or time.monotonic() >= oldest_at + FLUSH_SECONDS)):
-            yield bytes(pieces[:SLICE_BYTES])
-            del pieces[:SLICE_BYTES]
+        is_due = is_last or size_bytes >= SLICE_BYTES or time.monotonic() >= oldest_at + FLUSH_SECONDS
+        if pieces and is_due:
+            yield b"".join(pieces)
+            pieces, size_bytes = [], 0
             # It was we who were busy.
             heard_at = oldest_at = time.monotonic()
         if is_cut:
