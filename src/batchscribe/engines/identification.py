@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 #: Whisper learned to tell languages on windows of thirty seconds: padded to less it mistakes more of them.
 _PADDED_SECONDS = 30
-_POSITIONS_A_SECOND = 50
 #: At least a second of the pad stays: speech that is cut off at the end is heard as something else.
 _LIMITS = WindowLimits(longest=29.0, wanted=15.0)
-_SPEECH_PROBABILITY = 0.3
-#: Between two stretches lie at least so many seconds without speech, and a stretch is no longer than it need be.
-_PAUSE_SECONDS = 0.25
-_SHORTEST_STRETCH_SECONDS = 1.0
+#: Stretches are many and short. Ten seconds are a third of the work, and of a known neighbourhood sure enough.
+_STRETCH_PADDED_SECONDS = 10
+_STRETCH_LIMITS = WindowLimits(longest=9.0, wanted=5.0)
+_SPEECH_PROBABILITY = 0.5
+#: Between two stretches lie at least so many seconds without speech, and no stretch has less speech than this.
+_PAUSE_SECONDS = 0.13
+_SHORTEST_STRETCH_SECONDS = 1.5
 #: Cantonese, which only the largest model knows, is one of the scripts of ``zh`` here.
 _SAME = {"yue": "zh"}
 _LEAST_PROBABILITY = 1e-4
@@ -42,28 +44,21 @@ class LanguageFinder:
     def windows(self, pcm: NDArray[np.int16], *, by_stretch: bool) -> tuple[LanguageWindow, ...]:
         """Return what is heard in 16 kHz samples, in seconds from their start; silence gives nothing."""
         speech = self._voice_activity.probabilities(pcm)
+        padded = _STRETCH_PADDED_SECONDS if by_stretch else _PADDED_SECONDS
         found: list[LanguageWindow] = []
-        for window in cut_windows(speech, len(pcm), _LIMITS):
-            encoded = self._model.encode(pcm[window.start : window.end], _PADDED_SECONDS)
+        for window in cut_windows(speech, len(pcm), _STRETCH_LIMITS if by_stretch else _LIMITS):
             first, last = window.start // FRAME_SAMPLES, -(-window.end // FRAME_SAMPLES)
-            parts = _between_pauses(speech[first:last]) if by_stretch else [(0, last - first)]
-            for start, end in parts:
-                heard = self._model.languages(_part(encoded, start, end) if by_stretch else encoded)
+            for start, end in _between_pauses(speech[first:last]) if by_stretch else [(0, last - first)]:
+                part = slice((first + start) * FRAME_SAMPLES, min((first + end) * FRAME_SAMPLES, len(pcm)))
                 found.append(
                     LanguageWindow(
-                        start=(first + start) * FRAME_SECONDS,
-                        end=min((first + end) * FRAME_SECONDS, len(pcm) / SAMPLE_RATE_HERTZ),
+                        start=part.start / SAMPLE_RATE_HERTZ,
+                        end=part.stop / SAMPLE_RATE_HERTZ,
                         speech=_speech_seconds(speech[first + start : first + end]),
-                        probabilities=_known(heard),
+                        probabilities=_known(self._model.languages(self._model.encode(pcm[part], padded))),
                     )
                 )
         return tuple(found)
-
-
-def _part(encoded: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """Return the positions of an encoder's output that belong to these frames."""
-    first, last = (round(frame * FRAME_SECONDS * _POSITIONS_A_SECOND) for frame in (start, end))
-    return encoded[:, first : max(first + 1, last)]
 
 
 def _between_pauses(speech: NDArray[np.float32]) -> list[tuple[int, int]]:
