@@ -33,12 +33,13 @@ A job is written as ``docs/contract.md`` shows it, with ``progress``, ``failure_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from batchscribe.domain.identification import languages_from_json, languages_to_json
 from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
-from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Speaker, SpokenLanguage, Transcript
+from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, Speaker, Transcript
 from batchscribe.domain.word_lists import WordList
 
 _DIGITS = 3
@@ -69,22 +70,6 @@ def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
         speakers=tuple(Speaker(label=each["label"], name=each.get("name")) for each in data.get("speakers", ())),
         languages=languages_from_json(data.get("languages", ())),
         is_redacted=bool(data.get("is_redacted", False)),
-    )
-
-
-def languages_to_json(languages: Iterable[SpokenLanguage]) -> list[dict[str, Any]]:
-    """Return what was identified as values that :mod:`json` can write."""
-    return [
-        _given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
-        for each in languages
-    ]
-
-
-def languages_from_json(data: Iterable[Mapping[str, Any]]) -> tuple[SpokenLanguage, ...]:
-    """Return the languages that :func:`languages_to_json` wrote. Raises KeyError where a field is missing."""
-    return tuple(
-        SpokenLanguage(language_code=each["language_code"], score=each.get("score"), duration=each.get("duration"))
-        for each in data
     )
 
 

@@ -13,12 +13,13 @@ from batchscribe.database import keys, remote, webhooks
 from batchscribe.database.page_tokens import make_token, read_token
 from batchscribe.database.schema import chunks, events, job_words, jobs, transcripts
 from batchscribe.database.webhooks import Receivers
+from batchscribe.domain.identification import languages_from_json
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS, Cost, Failure, JobPage, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
 from batchscribe.domain.webhooks import PayloadFormat, Subscription
-from batchscribe.wire import languages_from_json, listed_to_json
+from batchscribe.wire import listed_to_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 _JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)
@@ -262,9 +263,6 @@ def _set_deletion(connection: Connection, job: TranscriptionJob, ended_at: datet
 
 
 def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
-    failure = None
-    if row.failure_code is not None:
-        failure = Failure(code=row.failure_code, reason=row.failure_reason)
     return TranscriptionJob(
         name=row.name,
         status=JobStatus(row.status),
@@ -285,7 +283,7 @@ def _job(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
         media_sample_rate_hertz=row.media_sample_rate_hertz,
         media_duration=row.media_duration,
         done_duration=row.done_duration,
-        failure=failure,
+        failure=None if row.failure_code is None else Failure(code=row.failure_code, reason=row.failure_reason),
         text=text,
         warnings=tuple(row.warnings or ()),
         cost=None

@@ -29,7 +29,7 @@ _STRETCH_LIMITS = WindowLimits(longest=9.0, wanted=5.0)
 _SPEECH_PROBABILITY = 0.5
 #: Between two stretches lie at least so many seconds without speech, and no stretch has less speech than this.
 _PAUSE_SECONDS = 0.13
-_SHORTEST_STRETCH_SECONDS = 1.5
+_SHORTEST_STRETCH_SECONDS = 1.2
 #: Cantonese, which only the largest model knows, is one of the scripts of ``zh`` here.
 _SAME = {"yue": "zh"}
 _LEAST_PROBABILITY = 1e-4
@@ -62,20 +62,27 @@ class LanguageFinder:
 
 
 def _between_pauses(speech: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the stretches of one window, as pairs of frames, that pauses divide; short ones go with the one before."""
+    """Return the stretches of one window, as pairs of frames, that pauses divide.
+
+    One with too little speech goes with a neighbour, over the shortest pause first: languages change at longer ones.
+    """
     is_speech = speech >= _SPEECH_PROBABILITY
-    loud = np.flatnonzero(is_speech)
-    if not len(loud):
-        return [(0, len(speech))]
-    pause = round(_PAUSE_SECONDS / FRAME_SECONDS)
-    breaks = [(int(one) + int(other) + 1) // 2 for one, other in pairwise(loud.tolist()) if other - one > pause]
-    borders = [0]
-    for border in breaks:
-        if is_speech[borders[-1] : border].sum() * FRAME_SECONDS >= _SHORTEST_STRETCH_SECONDS:
-            borders.append(border)
-    if len(borders) > 1 and is_speech[borders[-1] :].sum() * FRAME_SECONDS < _SHORTEST_STRETCH_SECONDS:
-        borders.pop()
-    return list(pairwise([*borders, len(speech)]))
+    loud = np.flatnonzero(is_speech).tolist()
+    least = _PAUSE_SECONDS / FRAME_SECONDS
+    pauses = {(one + other + 1) // 2: other - one for one, other in pairwise(loud) if other - one > least}
+    while pauses:
+        borders = [0, *sorted(pauses), len(speech)]
+        short = [
+            (start, end)
+            for start, end in pairwise(borders)
+            if is_speech[start:end].sum() * FRAME_SECONDS < _SHORTEST_STRETCH_SECONDS
+        ]
+        if not short:
+            return list(pairwise(borders))
+        del pauses[
+            min((border for part in short for border in part if border in pauses), key=lambda each: pauses[each])
+        ]
+    return [(0, len(speech))]
 
 
 def _speech_seconds(speech: NDArray[np.float32]) -> float:
