@@ -29,7 +29,7 @@ _STRETCH_LIMITS = WindowLimits(longest=9.0, wanted=5.0)
 _SPEECH_PROBABILITY = 0.5
 #: Between two stretches lie at least so many seconds without speech, and no stretch has less speech than this.
 _PAUSE_SECONDS = 0.13
-_SHORTEST_STRETCH_SECONDS = 1.2
+_SHORTEST_STRETCH_SECONDS = 1.0
 #: Cantonese, which only the largest model knows, is one of the scripts of ``zh`` here.
 _SAME = {"yue": "zh"}
 _LEAST_PROBABILITY = 1e-4
@@ -46,19 +46,31 @@ class LanguageFinder:
         speech = self._voice_activity.probabilities(pcm)
         padded = _STRETCH_PADDED_SECONDS if by_stretch else _PADDED_SECONDS
         found: list[LanguageWindow] = []
-        for window in cut_windows(speech, len(pcm), _STRETCH_LIMITS if by_stretch else _LIMITS):
-            first, last = window.start // FRAME_SAMPLES, -(-window.end // FRAME_SAMPLES)
-            for start, end in _between_pauses(speech[first:last]) if by_stretch else [(0, last - first)]:
-                part = slice((first + start) * FRAME_SAMPLES, min((first + end) * FRAME_SAMPLES, len(pcm)))
-                found.append(
-                    LanguageWindow(
-                        start=part.start / SAMPLE_RATE_HERTZ,
-                        end=part.stop / SAMPLE_RATE_HERTZ,
-                        speech=_speech_seconds(speech[first + start : first + end]),
-                        probabilities=_known(self._model.languages(self._model.encode(pcm[part], padded))),
-                    )
+        for start, end in _frames(speech, by_stretch=by_stretch):
+            part = slice(start * FRAME_SAMPLES, min(end * FRAME_SAMPLES, len(pcm)))
+            found.append(
+                LanguageWindow(
+                    start=part.start / SAMPLE_RATE_HERTZ,
+                    end=part.stop / SAMPLE_RATE_HERTZ,
+                    speech=_speech_seconds(speech[start:end]),
+                    probabilities=_known(self._model.languages(self._model.encode(pcm[part], padded))),
                 )
+            )
         return tuple(found)
+
+
+def _frames(speech: NDArray[np.float32], *, by_stretch: bool) -> list[tuple[int, int]]:
+    """Return what is listened to by itself, as pairs of frames."""
+    limits = _STRETCH_LIMITS if by_stretch else _LIMITS
+    windows = [
+        (each.start // FRAME_SAMPLES, each.end // FRAME_SAMPLES)
+        for each in cut_windows(speech, len(speech) * FRAME_SAMPLES, limits)
+    ]
+    if not by_stretch:
+        return windows
+    return [
+        (first + start, first + end) for first, last in windows for start, end in _between_pauses(speech[first:last])
+    ]
 
 
 def _between_pauses(speech: NDArray[np.float32]) -> list[tuple[int, int]]:
