@@ -71,6 +71,7 @@ def test_empty_fields_are_absent() -> None:
         ({"language_options": "en-US", "identify_language": "true"}, "at least two languages"),
         ({"identify_language": "true", "min_language_score": "1.5"}, "Invalid min_language_score"),
         ({"identify_language": "true", "min_language_score": "nan"}, "Invalid min_language_score"),
+        ({"identify_language": "true", "min_language_score": "0_1"}, "Invalid min_language_score"),
         ({"min_language_score": "0.5"}, "min_language_score needs identify_language"),
         ({"identify_multiple_languages": "true", "min_language_score": "0.5"}, "min_language_score needs"),
         ({"show_speaker_labels": "true", "channel_identification": "true"}, "not both"),
@@ -138,7 +139,9 @@ def test_a_list_that_is_too_long_is_refused() -> None:
         clean_words(f"word{number:06}" for number in range(6000))
 
 
-@pytest.mark.parametrize(("text", "score"), [("0", 0.0), ("1", 1.0), ("0.75", 0.75), ("1.0", 1.0), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "score"), [("0", 0.0), ("1", 1.0), ("0.75", 0.75), ("1.0", 1.0), ("5e-1", 0.5), ("", None)]
+)
 def test_a_score_is_a_number_from_0_to_1(text: str, score: float | None) -> None:
     """Nothing else is a probability."""
     assert read_options({"identify_language": "true", "min_language_score": text}).min_language_score == score
