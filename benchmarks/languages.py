@@ -2,7 +2,8 @@
 
 ``python -m benchmarks languages``: every recording of the shared material whose language is known, with all languages
 to choose from and with ten; recordings in which the language changes, two real ones and others joined from those, at
-turns of half a minute and of a few seconds; some in which it does not. ``BENCH_MADE_SECONDS=60`` makes it shorter.
+turns of half a minute and of a few seconds; some in which it does not. ``python -m benchmarks.languages confusion`` and
+``turns`` do half of it, ``BENCH_MADE_SECONDS=60`` makes the second half shorter.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,14 +171,16 @@ def seconds_right(made: Made, heard: Heard, options: tuple[str, ...], change_cos
     return float((is_speech & (true == found)).sum() * _STEP), float(is_speech.sum() * _STEP)
 
 
-def main() -> None:
-    """Print the confusion tables, the seconds right and what they cost."""
+def main(parts: Sequence[str] = ()) -> None:
+    """Print the confusion tables, the seconds right and what they cost, or one of them."""
     with tempfile.TemporaryDirectory() as folder:
         model = ModelCatalogue(Path(os.environ.get("BENCH_MODEL_FOLDER", folder))).resolve("base")
         recogniser = WhisperRecogniser(model, quality=Quality.ACCURATE)
         spoken = recordings()
-        _show_confusion(recogniser, spoken)
-        _show_turns(recogniser, spoken)
+        if "turns" not in parts:
+            _show_confusion(recogniser, spoken)
+        if "confusion" not in parts:
+            _show_turns(recogniser, spoken)
 
 
 def _show_confusion(recogniser: WhisperRecogniser, spoken: list[Spoken]) -> None:
@@ -231,3 +235,7 @@ def _show_turns(recogniser: WhisperRecogniser, spoken: list[Spoken]) -> None:
     print(f"{'all':44}" + "".join(f"{100 * sums[cost][0] / sums[cost][1]:7.1f}" for cost in COSTS))
     cpu = time.process_time() - begun
     print(f"\nprocessor time by stretch: {cpu / seconds:.3f} s a second of audio")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

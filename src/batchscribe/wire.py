@@ -27,12 +27,13 @@ where a remote engine works on it. Times of day are UTC with their offset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from batchscribe.domain.identification import languages_from_json, languages_to_json
 from batchscribe.domain.job import JobPage, JobStatus, TranscriptionJob
-from batchscribe.domain.transcript import Quality, Segment, Speaker, SpokenLanguage, Transcript
+from batchscribe.domain.transcript import Quality, Segment, Speaker, Transcript
 from batchscribe.domain.word_lists import WordList
 from batchscribe.wire_items import alternatives_from_json, alternatives_to_json, given, item_from_json, item_to_json
 
@@ -67,22 +68,6 @@ def transcript_from_json(data: Mapping[str, Any]) -> Transcript:
         languages=languages_from_json(data.get("languages", ())),
         is_redacted=bool(data.get("is_redacted", False)),
         alternatives=tuple(alternatives_from_json(each) for each in data.get("alternatives", ())),
-    )
-
-
-def languages_to_json(languages: Iterable[SpokenLanguage]) -> list[dict[str, Any]]:
-    """Return what was identified as values that :mod:`json` can write."""
-    return [
-        given(language_code=each.language_code, score=_rounded(each.score), duration=_rounded(each.duration))
-        for each in languages
-    ]
-
-
-def languages_from_json(data: Iterable[Mapping[str, Any]]) -> tuple[SpokenLanguage, ...]:
-    """Return the languages that :func:`languages_to_json` wrote. Raises KeyError where a field is missing."""
-    return tuple(
-        SpokenLanguage(language_code=each["language_code"], score=each.get("score"), duration=each.get("duration"))
-        for each in data
     )
 
 

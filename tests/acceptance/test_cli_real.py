@@ -97,6 +97,18 @@ def test_words_of_a_vocabulary_are_written_as_it_has_them(
     assert done.stdout.strip() == "The Quick Brown Fox jumps over the ***."
 
 
+@pytest.mark.parametrize("where", [[], ["--local"]])
+def test_the_language_is_found_out(server: Server, clips: list[Clip], where: list[str]) -> None:
+    """Spanish is transcribed as Spanish by whoever did not know that it is; a choice implies that it is to be found."""
+    clip = one_clip(clips, "es-ES")
+    done = run(server, "transcribe", clip.path, "--language-options", "en-US,es-MX,ja-JP", "--format", "json", *where)
+    assert done.returncode == 0, done.stderr
+    transcript = json.loads(done.stdout)
+    assert transcript["language_code"] == "es-MX"
+    assert words(transcript["text"]) == words(clip.text)
+    assert transcript["languages"][0]["score"] > 0.5
+
+
 def test_a_language_that_is_unknown_is_refused(server: Server, clips: list[Clip]) -> None:
     """Exit code 1 and the server's sentence, or the engine's own."""
     for where in ([], ["--local"]):

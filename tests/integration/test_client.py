@@ -24,6 +24,7 @@ from batchscribe.client import (
     ServerUnreachable,
     UnexpectedAnswer,
 )
+from batchscribe.client.answers import job_from_json
 
 
 def test_a_recording_becomes_a_transcript(client: Any, script: Script, tmp_path: Path) -> None:
@@ -186,3 +187,17 @@ def test_the_two_clients_offer_the_same() -> None:
         assert inspect.signature(other).parameters == inspect.signature(method).parameters, name
         assert other.__doc__ == method.__doc__, name
     assert {name for name in vars(AsyncClient) if name[0] != "_"} == set(ours)
+
+
+def test_what_was_identified_is_read() -> None:
+    """The score of one language; the seconds of several, the longest first."""
+    told = {"job_name": "transcribe-1", "status": "COMPLETED", "language_code": "es-MX"}
+    one = job_from_json(told | {"identify_language": True, "identified_language_score": 0.93})
+    assert (one.language_code, one.identified_language_score, one.language_codes) == ("es-MX", 0.93, ())
+    codes = [
+        {"language_code": "es-MX", "duration_in_seconds": 12.5},
+        {"language_code": "en-US", "duration_in_seconds": 3},
+    ]
+    several = job_from_json(told | {"identify_multiple_languages": True, "language_codes": codes})
+    assert several.language_codes == (("es-MX", 12.5), ("en-US", 3.0))
+    assert several.identified_language_score is None

@@ -119,6 +119,12 @@ def test_a_servers_model_cannot_be_chosen_from_afar(monkeypatch: pytest.MonkeyPa
     assert run_main(monkeypatch, "transcribe", __file__, "--model", "small") == 2
 
 
+@pytest.mark.parametrize("way", [["--identify-language"], ["--language-options", "en-US,de-DE"]])
+def test_a_language_is_given_or_found_out(monkeypatch: pytest.MonkeyPatch, way: list[str]) -> None:
+    """Not both, and that is known before anything is sent."""
+    assert run_main(monkeypatch, "transcribe", __file__, "--language", "de-DE", *way) == 2
+
+
 def test_models_are_listed_as_lines_for_scripts(tmp_path: Path) -> None:
     """Off a terminal, tabs stand between the cells."""
     result = CliRunner().invoke(commands, ["models", "list", "--data-dir", str(tmp_path)])

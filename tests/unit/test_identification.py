@@ -67,9 +67,9 @@ def test_silence_has_no_language_and_is_no_failure() -> None:
 
 def test_a_score_below_the_floor_fails_with_what_to_do() -> None:
     """The floor is the usual one, or the caller's."""
-    unsure = ranked([window(0, 10, en=0.3, de=0.25, nl=0.2, fr=0.15, es=0.1)])
+    unsure = ranked([window(0, 10, en=0.25, de=0.23, nl=0.2, fr=0.18, es=0.14)])
     assert (unsure[0].score or 0) < USUAL_FLOOR
-    with pytest.raises(LanguageUnclear, match=r"en-US 0\.30, de-DE 0\.25, nl-NL 0\.20, and 0\.4 .* language_options"):
+    with pytest.raises(LanguageUnclear, match=r"en-US 0\.25, de-DE 0\.23, nl-NL 0\.20, and 0\.3 .* language_options"):
         check_sure(unsure, TranscriptionOptions(identify_language=True))
     check_sure(unsure, TranscriptionOptions(identify_language=True, min_language_score=0.0))
     sure = ranked([window(0, 10, en=0.9)])
@@ -109,6 +109,15 @@ def test_a_word_that_is_misheard_makes_no_stretch() -> None:
     """A change costs more than one short window can speak for."""
     found = stretches(turns(("en", 10), ("es", 1), ("en", 10)), (), start=0.0, end=22.0)
     assert [(each.start, each.end, each.language_code) for each in found] == [(0.0, 22.0, "en-US")]
+
+
+def test_a_language_of_which_no_stretch_is_sure_is_not_spoken() -> None:
+    """A stretch in which two languages meet sounds like a third; unless nothing is sure of anything."""
+    windows = [window(0, 8, en=0.97), window(8, 14, la=0.6, en=0.05), window(14, 20, es=0.95)]
+    found = stretches(windows, (), start=0.0, end=20.0)
+    assert [each.language_code for each in found] == ["en-US", "es-ES"]
+    unsure = stretches([window(0, 8, en=0.5, de=0.4), window(8, 14, de=0.6, en=0.2)], (), start=0.0, end=14.0)
+    assert {each.language_code for each in unsure} <= {"en-US", "de-DE"}
 
 
 def test_without_speech_there_are_no_stretches() -> None:

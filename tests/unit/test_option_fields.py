@@ -6,10 +6,12 @@ import pytest
 
 from batchscribe.domain.option_fields import OPTION_FIELDS, check_options, check_whole, read_options
 from batchscribe.domain.options import (
+    IDENTIFICATION_OPTIONS,
     PIPELINE_OPTIONS,
     Capabilities,
     TranscriptionOptions,
     asked_options,
+    local_options,
     options_from_json,
 )
 from batchscribe.domain.word_lists import clean_words
@@ -67,6 +69,11 @@ def test_empty_fields_are_absent() -> None:
         ({"max_speaker_labels": "2"}, "max_speaker_labels needs"),
         ({"language_options": "en-US,de-DE"}, "language_options needs identify"),
         ({"language_options": "en-US", "identify_language": "true"}, "at least two languages"),
+        ({"identify_language": "true", "min_language_score": "1.5"}, "Invalid min_language_score"),
+        ({"identify_language": "true", "min_language_score": "nan"}, "Invalid min_language_score"),
+        ({"identify_language": "true", "min_language_score": "0_1"}, "Invalid min_language_score"),
+        ({"min_language_score": "0.5"}, "min_language_score needs identify_language"),
+        ({"identify_multiple_languages": "true", "min_language_score": "0.5"}, "min_language_score needs"),
         ({"show_speaker_labels": "true", "channel_identification": "true"}, "not both"),
         ({"redact_types": "nonsense"}, "Invalid redact_types"),
         ({"language_code": "en-US", "identify_language": "true"}, "Use either language_code"),
@@ -130,3 +137,17 @@ def test_a_list_that_is_too_long_is_refused() -> None:
     """50 KB, as AWS has it."""
     with pytest.raises(InvalidRequest, match="51200 bytes"):
         clean_words(f"word{number:06}" for number in range(6000))
+
+
+@pytest.mark.parametrize(
+    ("text", "score"), [("0", 0.0), ("1", 1.0), ("0.75", 0.75), ("1.0", 1.0), ("5e-1", 0.5), ("", None)]
+)
+def test_a_score_is_a_number_from_0_to_1(text: str, score: float | None) -> None:
+    """Nothing else is a probability."""
+    assert read_options({"identify_language": "true", "min_language_score": text}).min_language_score == score
+
+
+def test_a_model_of_one_language_identifies_none() -> None:
+    """There is nothing to choose from."""
+    assert not local_options(frozenset({"en", "en-US"})) & IDENTIFICATION_OPTIONS
+    assert local_options(frozenset({"en-US", "de-DE"})) >= IDENTIFICATION_OPTIONS

@@ -7,10 +7,10 @@ from dataclasses import replace
 from sqlalchemy import Connection, update
 
 from batchscribe.database.schema import jobs
+from batchscribe.domain.identification import languages_to_json
 from batchscribe.domain.job import JobStatus
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.transcript import SpokenLanguage
-from batchscribe.wire import languages_to_json
 
 
 def decide_language(

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Row
 
 from batchscribe.database.schema import jobs
+from batchscribe.domain.identification import languages_from_json
 from batchscribe.domain.job import Cost, Failure, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat
 from batchscribe.domain.options import asked_options, options_from_json
 from batchscribe.domain.submission import Priority
 from batchscribe.domain.webhooks import PayloadFormat, Subscription
-from batchscribe.wire import languages_from_json
 
 _NOT_IN_A_JOB = {"chunk_count", "delete_at", "delete_media_at"}
 JOB_COLUMNS = tuple(column for column in jobs.columns if column.name not in _NOT_IN_A_JOB)

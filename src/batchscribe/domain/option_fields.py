@@ -42,7 +42,7 @@ REDACT_TYPES = (
     "CA_SOCIAL_INSURANCE_NUMBER", "INTERNATIONAL_BANK_ACCOUNT_NUMBER", "SWIFT_CODE", "ALL",
 )  # fmt: skip
 _NAME = re.compile(r"[0-9a-zA-Z._-]{1,200}")
-_SHARE = re.compile(r"0(\.\d{1,9})?|1(\.0{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("", "false", "0", "no", "off")
 
 
@@ -150,7 +150,7 @@ def _share(fields: Mapping[str, str], name: str) -> float | None:
     value = fields.get(name, "").strip()
     if not value:
         return None
-    if not _SHARE.fullmatch(value):
+    if not _NUMBER.fullmatch(value) or not 0.0 <= float(value) <= 1.0:
         raise InvalidRequest(f"Invalid {name}. Must be a number from 0 to 1, such as 0.7")
     return float(value)
 

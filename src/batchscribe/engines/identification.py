@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 #: Whisper learned to tell languages on windows of thirty seconds: padded to less it mistakes more of them.
 _PADDED_SECONDS = 30
-_POSITIONS_A_SECOND = 50
 #: At least a second of the pad stays: speech that is cut off at the end is heard as something else.
 _LIMITS = WindowLimits(longest=29.0, wanted=15.0)
-_SPEECH_PROBABILITY = 0.3
-#: Between two stretches lie at least so many seconds without speech, and a stretch is no longer than it need be.
-_PAUSE_SECONDS = 0.25
+#: Stretches are many and short. Ten seconds are a third of the work, and of a known neighbourhood sure enough.
+_STRETCH_PADDED_SECONDS = 10
+_STRETCH_LIMITS = WindowLimits(longest=9.0, wanted=5.0)
+_SPEECH_PROBABILITY = 0.5
+#: Between two stretches lie at least so many seconds without speech, and no stretch has less speech than this.
+_PAUSE_SECONDS = 0.13
 _SHORTEST_STRETCH_SECONDS = 1.0
 #: Cantonese, which only the largest model knows, is one of the scripts of ``zh`` here.
 _SAME = {"yue": "zh"}
@@ -42,45 +44,57 @@ class LanguageFinder:
     def windows(self, pcm: NDArray[np.int16], *, by_stretch: bool) -> tuple[LanguageWindow, ...]:
         """Return what is heard in 16 kHz samples, in seconds from their start; silence gives nothing."""
         speech = self._voice_activity.probabilities(pcm)
+        padded = _STRETCH_PADDED_SECONDS if by_stretch else _PADDED_SECONDS
         found: list[LanguageWindow] = []
-        for window in cut_windows(speech, len(pcm), _LIMITS):
-            encoded = self._model.encode(pcm[window.start : window.end], _PADDED_SECONDS)
-            first, last = window.start // FRAME_SAMPLES, -(-window.end // FRAME_SAMPLES)
-            parts = _between_pauses(speech[first:last]) if by_stretch else [(0, last - first)]
-            for start, end in parts:
-                heard = self._model.languages(_part(encoded, start, end) if by_stretch else encoded)
-                found.append(
-                    LanguageWindow(
-                        start=(first + start) * FRAME_SECONDS,
-                        end=min((first + end) * FRAME_SECONDS, len(pcm) / SAMPLE_RATE_HERTZ),
-                        speech=_speech_seconds(speech[first + start : first + end]),
-                        probabilities=_known(heard),
-                    )
+        for start, end in _frames(speech, by_stretch=by_stretch):
+            part = slice(start * FRAME_SAMPLES, min(end * FRAME_SAMPLES, len(pcm)))
+            found.append(
+                LanguageWindow(
+                    start=part.start / SAMPLE_RATE_HERTZ,
+                    end=part.stop / SAMPLE_RATE_HERTZ,
+                    speech=_speech_seconds(speech[start:end]),
+                    probabilities=_known(self._model.languages(self._model.encode(pcm[part], padded))),
                 )
+            )
         return tuple(found)
 
 
-def _part(encoded: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """Return the positions of an encoder's output that belong to these frames."""
-    first, last = (round(frame * FRAME_SECONDS * _POSITIONS_A_SECOND) for frame in (start, end))
-    return encoded[:, first : max(first + 1, last)]
+def _frames(speech: NDArray[np.float32], *, by_stretch: bool) -> list[tuple[int, int]]:
+    """Return what is listened to by itself, as pairs of frames."""
+    limits = _STRETCH_LIMITS if by_stretch else _LIMITS
+    windows = [
+        (each.start // FRAME_SAMPLES, each.end // FRAME_SAMPLES)
+        for each in cut_windows(speech, len(speech) * FRAME_SAMPLES, limits)
+    ]
+    if not by_stretch:
+        return windows
+    return [
+        (first + start, first + end) for first, last in windows for start, end in _between_pauses(speech[first:last])
+    ]
 
 
 def _between_pauses(speech: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the stretches of one window, as pairs of frames, that pauses divide; short ones go with the one before."""
+    """Return the stretches of one window, as pairs of frames, that pauses divide.
+
+    One with too little speech goes with a neighbour, over the shortest pause first: languages change at longer ones.
+    """
     is_speech = speech >= _SPEECH_PROBABILITY
-    loud = np.flatnonzero(is_speech)
-    if not len(loud):
-        return [(0, len(speech))]
-    pause = round(_PAUSE_SECONDS / FRAME_SECONDS)
-    breaks = [(int(one) + int(other) + 1) // 2 for one, other in pairwise(loud.tolist()) if other - one > pause]
-    borders = [0]
-    for border in breaks:
-        if is_speech[borders[-1] : border].sum() * FRAME_SECONDS >= _SHORTEST_STRETCH_SECONDS:
-            borders.append(border)
-    if len(borders) > 1 and is_speech[borders[-1] :].sum() * FRAME_SECONDS < _SHORTEST_STRETCH_SECONDS:
-        borders.pop()
-    return list(pairwise([*borders, len(speech)]))
+    loud = np.flatnonzero(is_speech).tolist()
+    least = _PAUSE_SECONDS / FRAME_SECONDS
+    pauses = {(one + other + 1) // 2: other - one for one, other in pairwise(loud) if other - one > least}
+    while pauses:
+        borders = [0, *sorted(pauses), len(speech)]
+        short = [
+            (start, end)
+            for start, end in pairwise(borders)
+            if is_speech[start:end].sum() * FRAME_SECONDS < _SHORTEST_STRETCH_SECONDS
+        ]
+        if not short:
+            return list(pairwise(borders))
+        del pauses[
+            min((border for part in short for border in part if border in pauses), key=lambda each: pauses[each])
+        ]
+    return [(0, len(speech))]
 
 
 def _speech_seconds(speech: NDArray[np.float32]) -> float:

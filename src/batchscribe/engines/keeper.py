@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from batchscribe.domain.identification import language_window_from_json
 from batchscribe.domain.voices import voice_window_from_json
 from batchscribe.engines.process import EngineProcess, ProcessDied
-from batchscribe.engines.schedule import Batch, Cut, PooledWindow, Wanted
+from batchscribe.engines.recogniser import Wanted
+from batchscribe.engines.schedule import Batch, Cut, PooledWindow
 from batchscribe.errors import BatchScribeError, EngineCrashed, ModelUnavailable
 from batchscribe.wire import segment_from_json
 

@@ -14,7 +14,8 @@ from batchscribe.domain.ports import SAMPLE_RATE_HERTZ, ChunkAudio
 from batchscribe.domain.transcript import Segment, shift_segment
 from batchscribe.domain.voices import VoiceWindow, shift_voice_window
 from batchscribe.engines.keeper import READY_STATES, ChildLimits, ChildState, Keeper
-from batchscribe.engines.schedule import Call, Schedule, Wanted
+from batchscribe.engines.recogniser import Wanted
+from batchscribe.engines.schedule import Call, Schedule
 from batchscribe.errors import Cancelled, EngineClosed, UnsupportedLanguage
 
 if TYPE_CHECKING:

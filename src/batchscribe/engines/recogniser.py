@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from batchscribe.domain.voices import VoiceWindow
     from batchscribe.engines.whisper import WindowAudio
     from batchscribe.engines.windows import Window
+
+
+class Wanted(Enum):
+    """What is wanted of a chunk; the values are what a child is asked to do with it first."""
+
+    WORDS = "find_windows"
+    VOICES = "find_voices"
+    LANGUAGE = "find_language"
+    LANGUAGES = "find_languages"
 
 
 class Recogniser(Protocol):

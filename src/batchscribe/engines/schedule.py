@@ -17,11 +17,11 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
 from batchscribe.domain.ports import BYTES_PER_SAMPLE, SAMPLE_RATE_HERTZ
+from batchscribe.engines.recogniser import Wanted
 from batchscribe.errors import BatchScribeError, EngineClosed, EngineCrashed
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ _JOBS_REMEMBERED = 10_000
 _BATCH_SECONDS = 64
 #: About how long a window is: how many children a chunk that is not cut yet will keep busy.
 _USUAL_WINDOW_SECONDS = 30.0
-
-
-class Wanted(Enum):
-    """What is wanted of a chunk; the values are what a child is asked to do with it first."""
-
-    WORDS = "find_windows"
-    VOICES = "find_voices"
-    LANGUAGE = "find_language"
-    LANGUAGES = "find_languages"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -114,11 +114,11 @@ class WhisperModel:
         ]
 
     def languages(self, encoded: NDArray[np.float32]) -> dict[str, float]:
-        """Return how probable each language is in an encoder's output, or in a part of it, by Whisper's name.
+        """Return how probable each language is in an encoder's output, by Whisper's name.
 
         Raises RuntimeError for a model of English alone.
         """
-        heard = self._model.detect_language(self._storage.from_array(np.ascontiguousarray(encoded)))[0]
+        heard = self._model.detect_language(self._storage.from_array(encoded))[0]
         return {token.strip("<|>"): float(probability) for token, probability in heard}
 
     def align(self, encoded: NDArray[np.float32], tokens: list[int], language: str, samples: int) -> list[TimedText]:
