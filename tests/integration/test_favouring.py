@@ -16,7 +16,6 @@ from batchscribe.engines.whisper import Quality, WhisperRecogniser, WindowAudio
 from batchscribe.engines.windows import bucket_for
 
 if TYPE_CHECKING:
-
     from conftest import Clip
 
 #: So much louder than the noise is the speech.
