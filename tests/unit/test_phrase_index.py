@@ -41,6 +41,8 @@ def split(text: str) -> list[str]:
         ("Свердловск", "Свердлов"),
         ("トヨダ", "とよた"),
         ("김철수", "김철소"),
+        ("打磨院", "达摩院"),
+        ("鄧子奇", "邓紫棋"),
     ],
 )
 def test_what_sounds_alike_is_found_across_words_and_spellings(heard: str, phrase: str) -> None:
