@@ -112,7 +112,9 @@ class PhraseIndex:
             return []
         shared: Counter[int] = Counter()
         followed = 0
-        for numbers in sorted((self._having.get(part, []) for part in _parts(wanted)), key=len):
+        # In one order in every process, or the same window might read differently in two of them.
+        known = [part for part in sorted(_parts(wanted)) if part in self._having]
+        for numbers in sorted((self._having[part] for part in known), key=len):
             followed += len(numbers)
             if followed > _MOST_FOLLOWED:
                 break
