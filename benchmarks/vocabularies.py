@@ -4,7 +4,8 @@
 ``hotwords`` in the same run. A rare word has at least five letters, and three of Whisper's tokens, or two if it is a
 name. Rows: without a vocabulary; with one of all rare words; with that and three thousand made-up words; with forty
 names that nobody says; with every word of four letters and more of all other recordings that is not in this one, which
-is harder than any list that people make. ``BENCH_QUALITIES=fast`` is faster.
+is harder than any list that people make. ``BENCH_QUALITIES=fast`` and ``BENCH_SETS=longform,en_arctic`` are
+faster.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ _MADE_UP = 3000
 
 def main() -> None:
     """Print a row a contestant."""
-    parts = english_recordings()
+    sets = {each for each in os.environ.get("BENCH_SETS", "").split(",") if each}
+    parts = [part for part in english_recordings() if not sets or part.set_name in sets]
     with tempfile.TemporaryDirectory() as folder:
         model_folder = ModelCatalogue(Path(folder)).resolve("base")
         rare = rare_words(parts, model_folder)

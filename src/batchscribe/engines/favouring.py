@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 #: How alike a stretch must be for the model to be asked, and of which likeness the bonus begins.
 _LEAST_LIKENESS = 0.65
-#: Nats of bonus for a phrase that is wholly alike, by its letters up to a limit.
-_BONUS_A_LETTER = 1.75
+#: Nats of bonus for a phrase that is wholly alike, by its tokens up to a limit: what the model writes with one token it
+#: knows well, and would mostly have written by itself.
+_BONUS_A_TOKEN = 5.0
 _MOST_BONUS = 14.0
 #: A phrase may cover so many words more than it has itself: one rare word is heard as several.
 _WORDS_MORE = 3
@@ -59,10 +60,10 @@ class Reading:
     last: int
     #: The phrase by its number.
     phrase: int
-    #: What stands in their place, with the space and the marks around it.
+    #: The phrase as it is shown here, and what stands in the words' place, with the space and the marks around it.
+    shown: str
     text: str
     likeness: float
-    bonus: float
 
     def overlaps(self, other: Reading) -> bool:
         """Whether two readings are of one word at least."""
@@ -78,7 +79,8 @@ def favour(tokens: list[int], phrases: tuple[str, ...], model: TextModel) -> lis
     replaced = {reading: _with(words, [reading], model.tokens_of) for reading in readings}
     before, *after = model.log_probabilities([tokens, *replaced.values()])
     gains = {
-        reading: sum(probable) - sum(before) + reading.bonus for reading, probable in zip(readings, after, strict=True)
+        reading: sum(probable) - sum(before) + _bonus(reading, model.tokens_of)
+        for reading, probable in zip(readings, after, strict=True)
     }
     taken: list[Reading] = []
     for reading in sorted(readings, key=lambda each: (-gains[each], each.first, each.text)):
@@ -118,17 +120,8 @@ def find_readings(words: list[str], index: PhraseIndex) -> list[Reading]:
                 if new == text:
                     said.append((first, last, phrase))
                     continue
-                bonus = min(_MOST_BONUS, _BONUS_A_LETTER * sum(map(str.isalnum, phrase)))
-                bonus *= (alike.likeness - _LEAST_LIKENESS) / (1 - _LEAST_LIKENESS)
                 found.append(
-                    Reading(
-                        first=first,
-                        last=last,
-                        phrase=alike.phrase,
-                        text=new,
-                        likeness=alike.likeness,
-                        bonus=bonus,
-                    )
+                    Reading(first=first, last=last, phrase=alike.phrase, shown=shown, text=new, likeness=alike.likeness)
                 )
     return [each for each in found if not any(_spoils(each, start, end, phrase) for start, end, phrase in said)]
 
@@ -139,6 +132,12 @@ def _spoils(reading: Reading, start: int, end: int, phrase: str) -> bool:
         return False
     said, instead = (f" {' '.join(_WORD.findall(text.casefold()))} " for text in (phrase, reading.text))
     return said == instead or said not in instead
+
+
+def _bonus(reading: Reading, tokens_of: Callable[[str], list[int]]) -> float:
+    """Return by how many nats a phrase may make a window's text less probable."""
+    most = min(_MOST_BONUS, _BONUS_A_TOKEN * len(tokens_of(f" {reading.shown}")))
+    return most * (reading.likeness - _LEAST_LIKENESS) / (1 - _LEAST_LIKENESS)
 
 
 def _worth_asking(readings: list[Reading]) -> list[Reading]:

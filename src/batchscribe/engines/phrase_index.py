@@ -34,6 +34,7 @@ _SOUNDS = tuple(
         (r"au|aw|oa", "o"),
     )
 )
+_HAN = re.compile(r"[\u3400-\u9fff]")
 _VOWELS = re.compile(r"(?!^)[aeiou]")
 _DOUBLED = re.compile(r"(.)\1+")
 #: Katakana and the hiragana of the same sounds are so far apart in Unicode.
@@ -65,15 +66,27 @@ class Alike:
 
 
 def sounded(text: str) -> Sounded:
-    """Return how a text sounds, about, in any script; one sound in several spellings is known in Latin letters."""
+    """Return how a text sounds, about, in any script; one sound in several spellings is known in Latin letters.
+
+    Chinese characters sound as in Mandarin, wherever they stand.
+    """
     whole = unicodedata.normalize("NFKD", text).casefold().translate(_KATAKANA)
     words = ["".join(filter(str.isalnum, word)) for word in whole.split()]
     letters = sounds = "".join(words)
-    if letters.isascii() or any("a" <= letter <= "z" for letter in letters):
+    if _HAN.search(letters):
+        sounds = _in_pinyin(letters)
+    if sounds.isascii() or any("a" <= letter <= "z" for letter in sounds):
         for pattern, sound in _SOUNDS:
             sounds = pattern.sub(sound, sounds)
     sounds = _DOUBLED.sub(r"\1", sounds)
     return Sounded(letters, sounds, _DOUBLED.sub(r"\1", _VOWELS.sub("", sounds)))
+
+
+def _in_pinyin(letters: str) -> str:
+    """Return Chinese characters as they are said in Mandarin, without tones; other letters as they are."""
+    from pypinyin import lazy_pinyin
+
+    return "".join(lazy_pinyin(letters)).replace("\u00fc", "v")
 
 
 class PhraseIndex:
@@ -99,7 +112,9 @@ class PhraseIndex:
             return []
         shared: Counter[int] = Counter()
         followed = 0
-        for numbers in sorted((self._having.get(part, []) for part in _parts(wanted)), key=len):
+        # In one order in every process, or the same window might read differently in two of them.
+        known = [part for part in sorted(_parts(wanted)) if part in self._having]
+        for numbers in sorted((self._having[part] for part in known), key=len):
             followed += len(numbers)
             if followed > _MOST_FOLLOWED:
                 break

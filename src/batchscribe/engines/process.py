@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 #: One thread a child: OpenMP over more makes the decoder slower. Nothing is fetched, and nothing is told to anybody:
 #: onnxruntime collects telemetry unless it is told not to.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    # Its table of whole phrases is 40 MB, and favouring compares signs.
+    "PYPINYIN_NO_PHRASES": "true",
+}
 #: How long the other side may stall in the middle of a frame.
 _FRAME_SECONDS = 60.0
 
