@@ -199,7 +199,7 @@ def _settled(groups: list[tuple[int, list[Item]]]) -> list[tuple[int, list[Item]
         longer = [
             other
             for other in near
-            if _seconds(groups[other][1]) > _seconds(items) and _runs_on(*sorted((number, other)), groups)
+            if _seconds(groups[other][1]) > _seconds(items) and _runs_on(min(number, other), groups)
         ]
         if longer and _seconds(items) < _SHORTEST_CHANGE:
             speakers[number] = groups[max(longer, key=lambda other: _seconds(groups[other][1]))][0]
@@ -216,10 +216,10 @@ def _seconds(items: list[Item]) -> float:
     return max(item.end for item in items) - items[0].start
 
 
-def _runs_on(first: int, second: int, groups: list[tuple[int, list[Item]]]) -> bool:
-    """Whether neither a mark nor a pause stands between two groups that follow one another."""
-    last = groups[first][1][-1]
-    return last.kind is ItemKind.PRONUNCIATION and groups[second][1][0].start - last.end < _SHORTEST_BREAK
+def _runs_on(number: int, groups: list[tuple[int, list[Item]]]) -> bool:
+    """Whether neither a mark nor a pause stands between a group and the next."""
+    last, following = groups[number][1][-1], groups[number + 1][1][0]
+    return last.kind is ItemKind.PRONUNCIATION and following.start - last.end < _SHORTEST_BREAK
 
 
 def _part(segment: Segment, items: list[Item], label: str, *, is_whole: bool) -> Segment:
