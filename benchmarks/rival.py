@@ -36,7 +36,8 @@ def run(
     command = [sys.executable, "-m", "benchmarks.rival", str(model_folder), mode, *map(str, files)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "RIVAL_LANGUAGES": ",".join(languages or [])}
     environment["RIVAL_HOTWORDS"] = hotwords
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    # A session of its own, as the engine's children have: the system shares a busy machine out by sessions.
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, start_new_session=True)
     return RivalRun(**json.loads(done.stdout))
 
 

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from batchscribe.domain.transcript import (
+    Alternatives,
     Item,
     ItemKind,
     Quality,
+    Reading,
     Segment,
     Transcript,
     join_segments,
@@ -53,7 +55,7 @@ WORDS = (
         "ี่",
     ),
     # What a format might take for its own.
-    *("=1+1", "+49", "@home", "-5", "-->", "</v>", "&nbsp;", "{\\an8}", "NOTE", "WEBVTT", "00:00:01.000"),
+    *("=1+1", "+49", "@home", "-5", "-->", "</v>", "&nbsp;", "{\\an8}", "NOTE", "WEBVTT"),
     # Characters that no engine says and no document may break of.
     *("nul\x00", "\x0bbell\x07", "\x85", "a\u2028b", "\ufeff", "\ufffe"),
 )
@@ -122,6 +124,20 @@ def conversations(draw: st.DrawFn) -> Transcript:
     whole = with_speakers(Transcript(language_code="en-US", duration=end, segments=joined))
     names = draw(st.dictionaries(st.sampled_from(("spk_0", "spk_1", "ch_0")), st.sampled_from(NAMES)))
     return with_names(whole, names)
+
+
+@st.composite
+def alternatives(draw: st.DrawFn) -> Transcript:
+    """Return a transcript whose segments have other readings, of other words."""
+    whole = draw(transcripts())
+    readings = st.builds(Reading, items=segments().map(lambda segment: segment.items))
+    return replace(
+        whole,
+        alternatives=tuple(
+            Alternatives(start=each.start, end=each.end, readings=tuple(draw(st.lists(readings, max_size=2))))
+            for each in whole.segments
+        ),
+    )
 
 
 #: What people call people.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import PATIENT, conversations, transcripts
 
 from batchscribe.domain.cues import Cue, CueLimits, lay_out_cues
-from batchscribe.domain.text_width import columns
+from batchscribe.domain.text_width import JOINER, columns, width
 from batchscribe.domain.transcript import Item, ItemKind, Segment, Transcript
 
 LIMITS = st.sampled_from(
@@ -64,7 +64,20 @@ def test_cues_have_one_or_two_lines_within_the_width(transcript: Transcript, lim
             assert line
             assert line == line.strip()
             assert columns(line) <= limits.line_columns
-            assert len(line) <= limits.line_columns
+
+
+@PATIENT
+@given(transcript=transcripts(), limits=LIMITS)
+def test_no_line_begins_with_what_belongs_to_the_character_before(transcript: Transcript, limits: CueLimits) -> None:
+    """A combining mark, a skin colour, the rest of a joined emoji or a small kana: unless a word itself begins so."""
+    starts = {
+        item.content.lstrip()[:1] for segment in transcript.segments for item in segment.items if item.space_before
+    }
+    starts |= {segment.items[0].content.lstrip()[:1] for segment in transcript.segments if segment.items}
+    for cue in cues_of(transcript, limits):
+        for first, second in pairwise(("", *cue.lines)):
+            assert width(second[0]) > 0 or second[0] in starts
+            assert not first.endswith(JOINER)
 
 
 @PATIENT
@@ -72,7 +85,7 @@ def test_cues_have_one_or_two_lines_within_the_width(transcript: Transcript, lim
 def test_every_character_stands_in_the_cues_once_and_in_order(transcript: Transcript, limits: CueLimits) -> None:
     """Nothing that was said is lost or said twice."""
     shown = "".join(line for cue in cues_of(transcript, limits) for line in cue.lines)
-    assert shown.replace(" ", "") == transcript.text.replace(" ", "")
+    assert without_space(shown) == without_space(transcript.text)
 
 
 @PATIENT
@@ -89,8 +102,8 @@ def test_cues_of_people_who_talk_at_once_do_not_overlap(
         assert round(cue.end - cue.start, 6) <= limits.longest
         assert len(cue.lines) <= limits.lines
         assert all(columns(line) <= limits.line_columns for line in cue.lines)
-    shown = "".join(line for cue in cues for line in cue.lines).replace(" ", "")
-    said = transcript.text.replace(" ", "")
+    shown = without_space("".join(line for cue in cues for line in cue.lines))
+    said = without_space(transcript.text)
     assert shown == said or (writes_names and len(shown) >= len(said))
 
 
@@ -125,6 +138,11 @@ def spaced_words(segment: Segment) -> tuple[Item, ...]:
         and item.content.isascii()
         and len(item.content) <= CueLimits().line_columns
     )
+
+
+def without_space(text: str) -> str:
+    """Return a text without white space of any kind."""
+    return "".join(text.split())
 
 
 def is_short(cue: Cue, limits: CueLimits) -> bool:

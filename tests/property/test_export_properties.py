@@ -13,11 +13,12 @@ import pysubs2
 import srt
 import webvtt
 from docx import Document
-from hypothesis import given, settings
-from strategies import PATIENT, conversations
+from hypothesis import assume, given, settings
+from strategies import PATIENT, alternatives, conversations
 
 from batchscribe.domain.cues import lay_out_cues
-from batchscribe.domain.transcript import ItemKind, Transcript
+from batchscribe.domain.transcript import Item, ItemKind, Transcript
+from batchscribe.engines.aws_transcript import read_transcript
 from batchscribe.exports import FORMATS, RenderOptions
 from batchscribe.exports.native_json import SCHEMA_FILE
 from batchscribe.exports.paragraphs import paragraphs
@@ -120,8 +121,44 @@ def test_the_openai_answer_has_every_word_and_segment(transcript: Transcript) ->
 @settings(PATIENT, max_examples=20)
 @given(transcript=conversations())
 def test_a_word_document_has_every_paragraph(transcript: Transcript) -> None:
-    """python-docx reads back who said what."""
+    """python-docx reads back who said what; what XML cannot hold has a sign in its place."""
     document = Document(io.BytesIO(rendered("docx", transcript)))
     read = [paragraph.text.partition("] ")[2] for paragraph in document.paragraphs[2:]]
     said = [f"{each.speaker}: {each.text}" if each.speaker else each.text for each in paragraphs(transcript)]
-    assert read == said
+    assert read == [re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", each) for each in said]
+
+
+@PATIENT
+@given(transcript=conversations())
+def test_what_the_aws_file_says_is_read_back(transcript: Transcript) -> None:
+    """By the reader of the AWS engine: words, times, confidences, speakers and channels, and the same file again.
+
+    In a file with speakers AWS names one for every word.
+    """
+    assume(len({segment.speaker_label is None for segment in transcript.segments}) < 2)
+    document = json.loads(rendered("aws", transcript))
+    read = read_transcript(document, language_code="en-US")
+    items = [item for segment in read.segments for item in segment.items]
+    words = sorted((item.start, item.end, item.content, item.confidence or 0.0) for item in items if is_word(item))
+    said = [item for segment in transcript.segments for item in segment.items if is_word(item)]
+    assert words == sorted((item.start, item.end, item.content, item.confidence or 0.0) for item in said)
+    assert json.loads(rendered("aws", read))["results"]["items"] == document["results"]["items"]
+
+
+@PATIENT
+@given(transcript=alternatives())
+def test_other_readings_come_back_from_both_formats(transcript: Transcript) -> None:
+    """Of the native format, which fits its schema, and of AWS's."""
+    document = json.loads(rendered("json", transcript))
+    SCHEMA.validate(document)
+    assert transcript_from_json(document) == transcript
+    written = json.loads(rendered("aws", transcript))["results"].get("segments", [])
+    read = read_transcript(json.loads(rendered("aws", transcript)), language_code="en-US").alternatives
+    assert [(each.start, each.end) for each in read] == [(each.start, each.end) for each in transcript.alternatives]
+    texts = [[reading.text for reading in each.readings] for each in transcript.alternatives]
+    assert [[reading["transcript"] for reading in each["alternatives"]] for each in written] == texts
+
+
+def is_word(item: Item) -> bool:
+    """Whether it is no mark."""
+    return item.kind is ItemKind.PRONUNCIATION

@@ -93,6 +93,7 @@ def test_all_kinds_of_personal_data_are_named_by_naming_none() -> None:
         ({"redact_types": "secrets"}, "one or more of"),
         ({"redact_types": "ALL", "identify_multiple_languages": "true"}, "cannot be used"),
         ({"subtitle_formats": "doc"}, "one or more of: vtt, srt"),
+        ({"redact_types": "NAME", "max_alternatives": "2"}, "Use either redact_types or max_alternatives"),
     ],
 )
 def test_what_aws_would_refuse_is_refused_at_once(form: dict[str, str], sentence: str) -> None:

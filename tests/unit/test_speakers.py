@@ -102,6 +102,23 @@ def test_a_segment_is_cut_where_the_speaker_changes_and_marks_stay_with_their_wo
     assert labelled.text == transcript(one).text
 
 
+@pytest.mark.parametrize(
+    ("mark", "gap", "labels"), [("", 0.0, ["spk_0"]), (".", 0.0, ["spk_0", "spk_1"]), ("", 0.4, ["spk_0", "spk_1"])]
+)
+def test_a_few_words_in_the_middle_of_a_clause_are_no_change_of_speaker(
+    mark: str, gap: float, labels: list[str]
+) -> None:
+    """After a mark or a pause they are."""
+    turns = [SpeakerTurn(start=0.0, end=2.0, speaker=0), SpeakerTurn(start=2.0, end=4.0, speaker=1)]
+    marks = [(mark, 2.0, 2.0)] if mark else []
+    one = said(
+        ("some", 0.4, 0.9), ("events", 0.9, 2.0), *marks, ("of", 2.0 + gap, 2.3 + gap), ("it", 2.3 + gap, 2.6 + gap)
+    )
+    labelled = with_speaker_labels(transcript(one), turns)
+    assert [each.speaker_label for each in labelled.segments] == labels
+    assert labelled.text == transcript(one).text
+
+
 def test_a_word_without_a_turn_is_the_nearest_speakers_or_else_the_one_befores() -> None:
     """Every word has a speaker."""
     turns = [SpeakerTurn(start=0.0, end=1.0, speaker=0), SpeakerTurn(start=2.0, end=3.0, speaker=1)]

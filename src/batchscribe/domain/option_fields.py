@@ -120,6 +120,10 @@ def _check_against_each_other(options: TranscriptionOptions, *, has_language: bo
             "redact_types cannot be used with identify_multiple_languages.": (
                 bool(options.redact_types) and options.identify_multiple_languages
             ),
+            # AWS does not say that it redacts the other readings too.
+            "Use either redact_types or max_alternatives, not both.": (
+                bool(options.redact_types) and options.max_alternatives is not None
+            ),
         }
     )
 

@@ -25,6 +25,8 @@ _STEP = 0.02
 #: Breaks of one speaker shorter than this are no break, and turns shorter than this are none.
 _SHORTEST_BREAK = 0.3
 _SHORTEST_TURN = 0.1
+#: Words for less than so many seconds in the middle of a clause are no change of speaker.
+_SHORTEST_CHANGE = 1.0
 #: A word with no turn this near (seconds) keeps the speaker of the word before it.
 _NEAR = 0.5
 
@@ -156,9 +158,10 @@ def with_speaker_labels(transcript: Transcript, turns: Sequence[SpeakerTurn]) ->
             if not groups or (groups[-1][0] != previous and item.kind is ItemKind.PRONUNCIATION):
                 groups.append((previous, []))
             groups[-1][1].append(item)
-        for speaker, items in groups:
+        settled = _settled(groups)
+        for speaker, items in settled:
             label = labels.setdefault(speaker, f"spk_{len(labels)}")
-            segments.append(_part(segment, items, label, is_whole=len(groups) == 1))
+            segments.append(_part(segment, items, label, is_whole=len(settled) == 1))
     return with_speakers(replace(transcript, segments=tuple(segments)))
 
 
@@ -182,6 +185,41 @@ def _speaker_of(item: Item, turns: list[SpeakerTurn], previous: int | None) -> i
     if best < -_NEAR or (previous is not None and shared.get(previous, -1.0) >= best):
         return 0 if previous is None else previous
     return next(speaker for speaker, overlap in shared.items() if overlap == best)
+
+
+def _settled(groups: list[tuple[int, list[Item]]]) -> list[tuple[int, list[Item]]]:
+    """Return the speakers' groups of a segment, where a few words in the middle of a clause are not another's.
+
+    The borders of turns are right to half a second or so. Who takes over pauses, or what was said before ends with a
+    mark: words for less than a second that run on without either into the longer words of another are that one's.
+    """
+    speakers = [speaker for speaker, _ in groups]
+    for number, (_, items) in enumerate(groups):
+        near = [other for other in (number - 1, number + 1) if 0 <= other < len(groups)]
+        longer = [
+            other
+            for other in near
+            if _seconds(groups[other][1]) > _seconds(items) and _runs_on(min(number, other), groups)
+        ]
+        if longer and _seconds(items) < _SHORTEST_CHANGE:
+            speakers[number] = groups[max(longer, key=lambda other: _seconds(groups[other][1]))][0]
+    settled: list[tuple[int, list[Item]]] = []
+    for speaker, (_, items) in zip(speakers, groups, strict=True):
+        if settled and settled[-1][0] == speaker:
+            settled[-1][1].extend(items)
+        else:
+            settled.append((speaker, list(items)))
+    return settled
+
+
+def _seconds(items: list[Item]) -> float:
+    return max(item.end for item in items) - items[0].start
+
+
+def _runs_on(number: int, groups: list[tuple[int, list[Item]]]) -> bool:
+    """Whether neither a mark nor a pause stands between a group and the next."""
+    last, following = groups[number][1][-1], groups[number + 1][1][0]
+    return last.kind is ItemKind.PRONUNCIATION and following.start - last.end < _SHORTEST_BREAK
 
 
 def _part(segment: Segment, items: list[Item], label: str, *, is_whole: bool) -> Segment:
