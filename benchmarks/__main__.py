@@ -6,7 +6,19 @@ import importlib
 import sys
 
 #: In the order in which they are run; each module has ``main()``.
-NAMES = ("overhead", "upload", "polls", "doors", "error_rate", "speed", "memory", "formats", "speakers", "word_times")
+NAMES = (
+    "overhead",
+    "upload",
+    "polls",
+    "doors",
+    "error_rate",
+    "speed",
+    "memory",
+    "formats",
+    "speakers",
+    "word_times",
+    "silence",
+)
 
 
 def main() -> None:
