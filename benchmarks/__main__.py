@@ -21,6 +21,7 @@ NAMES = (
     "formats",
     "speakers",
     "word_times",
+    "silence",
     "languages",
     "vocabularies",
     "features",

@@ -3,6 +3,9 @@
 ``python -m benchmarks.borders scripted [MINUTES]``: a recording of made words and pauses, cut at many chunk lengths, a
 scripted recogniser, and the join: every word must come out once.
 
+``python -m benchmarks.borders pauses [SECONDS...]``: how far the borders are from the nearest words, by PocketSphinx's
+alignment of the known texts, at these chunk lengths; beside borders at the quietest moments.
+
 ``python -m benchmarks.borders real MINUTES SECONDS...``: the real model (``BENCH_QUALITY``, fast unless said) over a
 recording joined from the English sets, cut at these chunk lengths, at least two. Near a border a word counts as lost
 where the transcript has fewer words than the reference, as misheard where it has another, as added where it has more.
@@ -16,7 +19,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from batchscribe.decoding.cage import CagedDecoder
-from batchscribe.domain.chunks import ChunkLimits
+from batchscribe.domain.chunks import FRAME_SECONDS, ChunkLimits, best_cut, quietest_cut
 from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import Fragment, Item, Segment, join_fragments, shift_segment
 from batchscribe.engines.scripted_recogniser import ScriptedRecogniser, scripted_choice
@@ -34,10 +37,12 @@ from batchscribe.engines.whisper import Quality, WhisperRecogniser, WindowAudio
 from batchscribe.workflow.cutting import cut
 from benchmarks.recognising import chunks, model_folder, recognise, words_of
 from benchmarks.recordings import decode, english_recordings
+from benchmarks.word_times import joined_case, single_cases
 
 _SCRIPTED_LENGTHS = [15.0, 20.0, 30.0, *np.linspace(40.0, 230.0, 38).tolist()]
 #: How far from a border a word is near it, in seconds.
 _NEAR_SECONDS = 5.0
+_FRAME_SAMPLES = round(FRAME_SECONDS * SAMPLE_RATE_HERTZ)
 _KINDS = ("lost", "misheard", "added")
 #: Made words' samples are these values, all about equally loud.
 _FIRST_VALUE = 9_000
@@ -48,6 +53,8 @@ def main() -> None:
     kind, *numbers = sys.argv[1:] or ["scripted"]
     if kind == "scripted":
         scripted(float(numbers[0]) if numbers else 60.0)
+    elif kind == "pauses":
+        pauses([float(each) for each in numbers] or [10.0, 20.0, 40.0])
     elif kind == "real" and len(numbers) > 2:
         real(float(numbers[0]), [float(each) for each in numbers[1:]])
     else:
@@ -107,6 +114,36 @@ def _heard(recogniser: ScriptedRecogniser, samples: NDArray[np.int16], start: in
         audio = WindowAudio(pcm=samples[window.start : window.end], bucket=window.bucket, language="en")
         for segment in recogniser.recognise([audio])[0]:
             yield shift_segment(segment, (start + window.start) / SAMPLE_RATE_HERTZ)
+
+
+def pauses(lengths: Sequence[float]) -> None:
+    """Print how far borders are from words."""
+    case = joined_case(single_cases())
+    spoken = [(word.start, word.end) for word in case.truth]
+    squares = np.square(case.pcm[: len(case.pcm) // _FRAME_SAMPLES * _FRAME_SAMPLES].astype(np.int64))
+    levels = squares.reshape(-1, _FRAME_SAMPLES).mean(axis=1).astype(int).tolist()
+    print(f"{len(case.pcm) / SAMPLE_RATE_HERTZ:.0f} s, {len(spoken)} words; seconds from a border to the nearest word")
+    print(f"{'chunks of':>10}  {'cut in':16}{'borders':>8}{'nearest':>9}{'tenth':>8}{'median':>8}")
+    for seconds in lengths:
+        limits = ChunkLimits.around(seconds)
+        for name, best in (("longest pause", best_cut), ("quietest moment", quietest_cut)):
+            distances = [_silence_around(border, spoken) for border in _borders(levels, limits, best)]
+            nearest, tenth, median = np.quantile(distances, (0.0, 0.1, 0.5))
+            print(f"{seconds:>8.0f} s  {name:16}{len(distances):>8}{nearest:>9.2f}{tenth:>8.2f}{median:>8.2f}")
+
+
+def _borders(levels: list[int], limits: ChunkLimits, best: Callable[[list[int], ChunkLimits], int]) -> list[float]:
+    """Return where a recording with these levels is cut, in seconds."""
+    longest, place, found = round(limits.longest / FRAME_SECONDS), 0, []
+    while len(levels) - place > longest:
+        place += best(levels[place : place + longest], limits)
+        found.append(place * FRAME_SECONDS)
+    return found
+
+
+def _silence_around(time: float, spoken: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds to the nearest word, negative within one."""
+    return min(max(start - time, time - end) for start, end in spoken)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import av
@@ -16,6 +17,7 @@ from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import ItemKind, Segment, running_text
 from batchscribe.engines.catalogue import ModelCatalogue
 from batchscribe.engines.whisper import Quality, WhisperRecogniser, WindowAudio
+from batchscribe.engines.whisper_model import Decoded
 from batchscribe.engines.windows import bucket_for
 
 if TYPE_CHECKING:
@@ -167,3 +169,26 @@ def test_four_minutes_of_a_book_are_heard_nearly_whole(recogniser: WhisperRecogn
     reference = next(row["reference"] for row in map(json.loads, rows) if row["path"].endswith(path.name))
     heard = text_of(hear(recogniser, read(path)))
     assert jiwer.wer(plain(reference), plain(heard)) < 0.09
+
+
+@pytest.mark.parametrize("quality", list(Quality))
+def test_a_sentence_that_the_model_passes_over_is_found(
+    model_folder: Path, clips: list[Clip], quality: Quality, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a search ends early, the speech without words is recognised by itself, in every quality, and once."""
+    recogniser = WhisperRecogniser(model_folder, quality=quality)
+    (clip,) = [each for each in clips if each.path.name == "en-letter.flac"]
+    decode = recogniser._model.decode
+
+    def decode_half(encoded: list[NDArray[np.float32]], *arguments: object) -> list[Decoded]:
+        """Leave out the second sentence, as long as the whole is looked at."""
+        full = encoded[0].shape[1]
+        return [
+            replace(each, tokens=each.tokens[:6]) if full == whole else each for each in decode(encoded, *arguments)
+        ]
+
+    pcm = read(clip.path)
+    whole = recogniser._model.encode(pcm, 13).shape[1]
+    monkeypatch.setattr(recogniser._model, "decode", decode_half)
+    (segments,) = recogniser.recognise([WindowAudio(pcm=pcm, bucket=13, language="en")])
+    assert plain(text_of(list(segments))) == plain(clip.text)

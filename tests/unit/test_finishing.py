@@ -105,6 +105,9 @@ def test_what_fails_its_checksum_or_plan_is_left(text: str) -> None:
         ((-0.2, 1.2, 0.9), None),
         ((-0.7, 1.2, 0.9), "Perhaps nobody speaks here."),
         ((-0.2, 3.0, 0.01), "The words repeat themselves."),
+        ((-0.7, 1.2, 0.4), "The words are unsure; perhaps this is singing or noise."),
+        ((-0.7, 1.2, 0.2), None),
+        ((-0.3, 1.2, 0.5), None),
         ((-1.2, 1.2, 0.01), "The words are mostly guessed."),
     ],
 )
