@@ -219,5 +219,10 @@ def checked_json(answer: httpx2.Response) -> dict[str, Any]:
     return data
 
 
+def retry_pause_seconds(silences: int) -> float:
+    """Return how long to pause after so many questions that were not answered."""
+    return _nth(RETRY_PAUSES_SECONDS, silences)
+
+
 def _nth(pauses: tuple[float, ...], index: int) -> float:
     return pauses[min(index, len(pauses) - 1)]
