@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,9 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from batchscribe.domain.keys import SCOPES, Quotas
 from batchscribe.web import schemas
+from batchscribe.web.gate import Access
 from running_api import RunningApi, running_api
 
 CONTRACT_ROUTES = {
@@ -51,18 +54,28 @@ def completed_job(api: RunningApi) -> str:
     return name
 
 
-def checked_call(excluded: list[Any], job_name: str | None) -> Callable[[schemathesis.Case[Any]], None]:
+def checked_call(
+    excluded: list[Any], job_name: str | None, headers: dict[str, str]
+) -> Callable[[schemathesis.Case[Any]], None]:
     """Return a function that sends one request, of this job if one is named, and checks the answer."""
 
     def send(case: schemathesis.Case[Any]) -> None:
         if job_name is not None:
             case.path_parameters = {"job_name": job_name}
-        case.call_and_validate(timeout=30, excluded_checks=excluded)
+        case.call_and_validate(timeout=30, excluded_checks=excluded, headers=headers)
 
     return send
 
 
-def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str | None = None) -> int:
+def fuzz(
+    api: RunningApi,
+    *,
+    examples: int,
+    path_regex: str = "",
+    job_name: str | None = None,
+    headers: dict[str, str] | None = None,
+    is_shut: bool = False,
+) -> int:
     """Send made-up requests to every operation and check the answers; return how many operations there were."""
     schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json").include(path_regex=path_regex)
     # Without a worker it is rightly a 503, which the checks take for a fault.
@@ -77,7 +90,7 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
         # are allowed.
         unsaid = ("/transcribe-jobs", "/transcribe-batch", "/vocabular", "/webhook-endpoints", "/webhook-deliveries")
         cannot_be_said = operation.path.startswith(unsaid) or operation.path.endswith("/speakers")
-        send = checked_call([positive_data_acceptance] if cannot_be_said else [], job_name)
+        send = checked_call([positive_data_acceptance] if cannot_be_said or is_shut else [], job_name, headers or {})
 
         cases = operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
         limits = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -89,6 +102,15 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", job_name: str 
 def test_no_request_brings_an_undocumented_answer(api: RunningApi) -> None:
     """Nor a 5xx, whatever is sent: schemathesis' own checks."""
     assert fuzz(api, examples=25) == 36
+
+
+@pytest.mark.parametrize("has_key", [True, False], ids=["with a key", "without one"])
+def test_no_request_to_a_server_with_keys_brings_an_undocumented_answer(tmp_path: Path, *, has_key: bool) -> None:
+    """Neither of who has one, nor of who has none."""
+    with running_api(tmp_path, sync_wait_seconds=0.1, access=Access.at("127.0.0.1", is_open=False)) as guarded:
+        _, text = guarded.service.ring.create("fuzz", scopes=SCOPES, quotas=Quotas(), expires_at=None)
+        headers = {"X-API-Key": text} if has_key else {}
+        assert fuzz(guarded, examples=5, headers=headers, is_shut=not has_key) > 30
 
 
 def test_answers_about_a_job_that_is_there_are_as_documented(api: RunningApi, completed_job: str) -> None:

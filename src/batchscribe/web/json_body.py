@@ -43,12 +43,26 @@ async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> d
         if len(content) > max_bytes:
             raise InvalidRequest(f"The body is longer than {max_bytes} bytes.")
     try:
-        data = json.loads(content.decode("utf-8")) if content else {}
+        text = content.decode("utf-8")
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object) if text else {}
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not JSON in UTF-8.") from None
     if not isinstance(data, dict):
         raise InvalidRequest("The body is not a JSON object.")
     return data
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse what Python reads and JSON does not have: NaN and the infinities."""
+    raise ValueError(name)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; a field that is there twice would be read differently by others."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field is there twice")
+    return made
 
 
 def check_text(text: str, name: str) -> None:

@@ -166,7 +166,7 @@ class WebhookSender:
                 slots[target] = places
                 free -= places
         busy = sum(self._in_flight[target] for target in self._in_trouble)
-        room = min(free, self._most_in_flight // 2 - busy)
+        room = min(free, max(1, self._most_in_flight // 2) - busy)
         if slots or self._in_flight.total() > busy:
             room = min(room, TROUBLED_AT_ONCE)
         for target in troubled:
