@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, event, make_url
@@ -35,7 +36,14 @@ CLOSING_SECONDS = 20.0
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs that tests start, also where the shell began all of this with SIGINT ignored."""
+    """Let Ctrl-C reach the programs that tests start, also where the shell began all of this with SIGINT ignored.
+
+    And have property tests not fail for the time that a busy machine takes.
+    """
+    hypothesis.settings.register_profile(
+        "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("busy machine")
     is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if is_ignored and threading.current_thread() is threading.main_thread():
         # What is ignored is inherited by every child; a handler is not.

@@ -13,7 +13,7 @@ import psutil
 from benchmarks.running import RunningServer
 
 
-def _silence(seconds: int) -> bytes:
+def silence(seconds: int) -> bytes:
     """Return a recording in which nobody speaks."""
     written = io.BytesIO()
     with wave.open(written, "wb") as file:
@@ -24,7 +24,7 @@ def _silence(seconds: int) -> bytes:
     return written.getvalue()
 
 
-WAV = _silence(20)
+WAV = silence(20)
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:

@@ -14,61 +14,87 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from benchmarks.doors.sending import WAV, allow_many_files, api_process, percentiles
-from benchmarks.running import server
+from benchmarks.doors.sending import WAV, allow_many_files, api_process, percentiles, silence
+from benchmarks.running import RunningServer, server
 
-STREAMS = 10_000
+READERS = 10_000
+EVENTS = 5
 
 
 def streams() -> None:
-    """Hold 10,000 idle streams; tell what they cost, and how soon an event reaches each."""
+    """Hold 10,000 idle readers of each kind; tell what they cost, and how soon an event reaches all of them."""
     allow_many_files()
-    with server(engine="scripted") as running:
-        api = api_process(running)
-        before = api.memory_full_info().pss
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        reader = context.Process(target=_read_streams, args=(theirs, running.base_url))
-        reader.start()
-        count: int = ours.recv()
-        time.sleep(3.0)
-        held = api.memory_full_info().pss
-        cpu = api.cpu_percent(None) and api.cpu_percent(10.0)
-        print(f"{count} idle streams: {(held - before) / 2**20:.0f} MiB, {cpu:.0f}% of a core for their heartbeats")
-        for _ in range(5):
-            httpx2.post(f"{running.base_url}/transcribe-batch-async", files={"file": ("a.wav", WAV)})
+    print("| readers | KiB each | MiB in all | processor idle | events read | p50 ms | p99 ms | last ms |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind in ("streams of all jobs", "streams of one job", "long-polls of one job"):
+        with server(engine="scripted", scripted_real_time_factor="1") as running:
+            _measure(kind, running)
+
+
+def _measure(kind: str, running: RunningServer) -> None:
+    api = api_process(running)
+    url = f"{running.base_url}/transcribe-batch-async"
+    # A job that runs for as long as this takes, and tells nothing of itself until it is cancelled.
+    name = httpx2.post(url, files={"file": ("a.wav", silence(1200))}, timeout=60).json()["job_name"]
+    httpx2.get(f"{running.base_url}/transcribe-job/{name}?wait=20", timeout=60)
+    paths = {
+        "streams of all jobs": "/transcribe-jobs/events",
+        "streams of one job": f"/transcribe-job/{name}/events",
+        "long-polls of one job": f"/transcribe-job/{name}?wait=60",
+    }
+    before = api.memory_full_info().pss
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    reader = context.Process(target=_read_streams, args=(theirs, running.base_url, paths[kind]))
+    reader.start()
+    count: int = ours.recv()
+    time.sleep(3.0)
+    held = api.memory_full_info().pss - before
+    api.cpu_percent(None)
+    idle = api.cpu_percent(10.0) / 100
+    if kind == "streams of all jobs":
+        for _ in range(EVENTS):
+            httpx2.post(url, files={"file": ("a.wav", WAV)}, timeout=60)
             time.sleep(3.0)
-        ours.send("end")
-        latencies: list[float] = sorted(ours.recv())
-        reader.join()
-        p50, p99 = percentiles(latencies)
-        print(f"{len(latencies)} events read: p50 {p50:.0f} ms, p99 {p99:.0f} ms, last {latencies[-1]:.0f} ms")
-        grown = (api.memory_full_info().pss - held) / 2**20
-        print(f"after them {grown:+.0f} MiB", flush=True)
+    else:
+        httpx2.post(f"{running.base_url}/transcribe-job/{name}/cancel", timeout=60)
+        time.sleep(5.0)
+    ours.send("end")
+    latencies: list[float] = ours.recv()
+    reader.join()
+    p50, p99 = percentiles(latencies)
+    print(
+        f"| {count} {kind} | {held / count / 1024:.1f} | {held / 2**20:.0f} | {idle:.0%} | {len(latencies)} "
+        f"| {p50:.0f} | {p99:.0f} | {max(latencies):.0f} |",
+        flush=True,
+    )
 
 
-def _read_streams(pipe: Connection, base_url: str) -> None:
-    """Open the streams; send back how late each event was, in ms."""
+def _read_streams(pipe: Connection, base_url: str, path: str) -> None:
+    """Open the readers; send back how late each event was, in ms."""
     allow_many_files()
     latencies: list[float] = []
     address = urlsplit(base_url)
 
+    def note(at: str, now: float) -> None:
+        latencies.append((now - datetime.fromisoformat(at).timestamp()) * 1000)
+
     class Reader(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            question = b"GET /transcribe-jobs/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            transport.write(question)  # type: ignore[attr-defined]
+            transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]
 
         def data_received(self, data: bytes) -> None:
             now = time.time()
             for piece in data.split(b"data: ")[1:]:
-                with suppress(ValueError):
-                    moment = datetime.fromisoformat(json.loads(piece.split(b"\n")[0])["at"])
-                    latencies.append((now - moment.timestamp()) * 1000)
+                with suppress(ValueError, KeyError):
+                    note(json.loads(piece.split(b"\n")[0])["at"], now)
+            if b'"status":"FAILED"' in data:
+                note(json.loads(data.partition(b"\r\n\r\n")[2])["completion_time"], now)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         count = 0
-        for _ in range(STREAMS):
+        for _ in range(READERS):
             with suppress(OSError):
                 await loop.create_connection(Reader, str(address.hostname), int(address.port or 0))
                 count += 1

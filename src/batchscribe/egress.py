@@ -174,10 +174,10 @@ class Egress:
         try:
             async with (
                 # One connection for one request: nothing of one receiver's is ever left for another's.
-                httpcore2.AsyncConnectionPool(
-                    ssl_context=self._trust, max_connections=1, max_keepalive_connections=0, network_backend=backend
-                ) as pool,
-                pool.stream(
+                httpcore2.AsyncHTTPConnection(
+                    httpcore2.URL(url).origin, ssl_context=self._trust, network_backend=backend
+                ) as connection,
+                connection.stream(
                     method, url, headers=list(headers.items()), content=content, extensions={"timeout": timeouts}
                 ) as response,
             ):

@@ -20,8 +20,16 @@ class Awaited:
         self._runner = asyncio.Runner()
         self._client = AsyncClient(*arguments, **settings)
 
+    @property
+    def webhooks(self) -> Any:
+        """The client's webhooks, awaited at once too."""
+        return _AwaitedPart(self, self._client.webhooks)
+
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
+        return self.awaited(getattr(self._client, name))
+
+    def awaited(self, method: Any) -> Any:
+        """Return a method that is awaited at once."""
 
         async def collect(jobs: Any) -> list[Any]:
             return [job async for job in jobs]
@@ -36,6 +44,14 @@ class Awaited:
         """Close the client and its event loop."""
         self._runner.run(self._client.close())
         self._runner.close()
+
+
+class _AwaitedPart:
+    def __init__(self, client: Awaited, part: Any) -> None:
+        self._client, self._part = client, part
+
+    def __getattr__(self, name: str) -> Any:
+        return self._client.awaited(getattr(self._part, name))
 
 
 @pytest.fixture

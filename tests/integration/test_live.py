@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -292,6 +293,29 @@ def test_a_quiet_stream_beats(api: RunningApi, monkeypatch: pytest.MonkeyPatch) 
     while watch._following:
         assert time.monotonic() < until, "a client that has gone is still followed"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+def test_a_client_that_stops_to_wait_is_forgotten(api: RunningApi, is_reset: bool) -> None:
+    """Long before its wait is over; the others go on."""
+    name = api.submit()
+    watch = api.server.config.app.state.job_watch  # type: ignore[union-attr]
+    question = f"GET /transcribe-job/{name}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with api.connection() as leaving, api.connection() as staying:
+        for connection in (leaving, staying):
+            connection.sendall(question)
+        until = time.monotonic() + 30
+        while len(watch._waiting.get(name, ())) < 2:
+            assert time.monotonic() < until, "nobody waits"
+            time.sleep(0.01)
+        if is_reset:
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leaving.close()
+        while len(watch._waiting.get(name, ())) > 1:
+            assert time.monotonic() < until, "a client that has gone is still waited for"
+            time.sleep(0.01)
+        api.start(name)
+        assert b'"IN_PROGRESS"' in staying.recv(65536)
 
 
 def test_streams_end_when_the_server_stops(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +18,9 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from batchscribe.domain.keys import SCOPES, Quotas
 from batchscribe.web import schemas
-from batchscribe.web.gate import OPEN_PATHS
+from batchscribe.web.gate import OPEN_PATHS, Access
 from running_api import RunningApi, running_api
 from tus_requests import BODY_TYPE, TusRequests
 
@@ -55,18 +57,28 @@ def completed_job(api: RunningApi) -> str:
     return name
 
 
-def checked_call(excluded: list[Any], there: dict[str, str] | None) -> Callable[[schemathesis.Case[Any]], None]:
+def checked_call(
+    excluded: list[Any], there: dict[str, str] | None, headers: dict[str, str]
+) -> Callable[[schemathesis.Case[Any]], None]:
     """Return a function that sends one request, of what is there if it is named, and checks the answer."""
 
     def send(case: schemathesis.Case[Any]) -> None:
         if there is not None:
             case.path_parameters = there
-        case.call_and_validate(timeout=30, excluded_checks=excluded)
+        case.call_and_validate(timeout=30, excluded_checks=excluded, headers=headers)
 
     return send
 
 
-def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", there: dict[str, str] | None = None) -> int:
+def fuzz(
+    api: RunningApi,
+    *,
+    examples: int,
+    path_regex: str = "",
+    there: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    is_shut: bool = False,
+) -> int:
     """Send made-up requests to every operation and check the answers; return how many operations there were."""
     schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json").include(path_regex=path_regex)
     # Without a worker it is rightly a 503, which the checks take for a fault.
@@ -88,10 +100,10 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", there: dict[st
             "/webhook-deliveries",
         )
         cannot_be_said = operation.path.startswith(unsaid) or operation.path.endswith("/speakers")
-        excluded = [positive_data_acceptance] if cannot_be_said else []
+        excluded = [positive_data_acceptance] if cannot_be_said or is_shut else []
         # tus has statuses of its own, which the check does not take for refusals: 412, 413 and 460.
         excluded += [negative_data_rejection] if operation.path.startswith("/files") else []
-        send = checked_call(excluded, there)
+        send = checked_call(excluded, there, headers or {})
 
         cases = operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
         limits = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -103,6 +115,15 @@ def fuzz(api: RunningApi, *, examples: int, path_regex: str = "", there: dict[st
 def test_no_request_brings_an_undocumented_answer(api: RunningApi) -> None:
     """Nor a 5xx, whatever is sent: schemathesis' own checks."""
     assert fuzz(api, examples=25) == 44
+
+
+@pytest.mark.parametrize("has_key", [True, False], ids=["with a key", "without one"])
+def test_no_request_to_a_server_with_keys_brings_an_undocumented_answer(tmp_path: Path, *, has_key: bool) -> None:
+    """Neither of who has one, nor of who has none."""
+    with running_api(tmp_path, sync_wait_seconds=0.1, access=Access.at("127.0.0.1", is_open=False)) as guarded:
+        _, text = guarded.service.ring.create("fuzz", scopes=SCOPES, quotas=Quotas(), expires_at=None)
+        headers = {"X-API-Key": text} if has_key else {}
+        assert fuzz(guarded, examples=5, headers=headers, is_shut=not has_key) > 30
 
 
 def test_answers_about_a_job_that_is_there_are_as_documented(api: RunningApi, completed_job: str) -> None:

@@ -25,12 +25,14 @@ from batchscribe.client.answers import (
 )
 from batchscribe.client.asynchronous import AsyncClient
 from batchscribe.client.blocking import Client
+from batchscribe.client.events import Event
 from batchscribe.domain.job import JobStatus
 
 __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "Event",
     "Job",
     "JobFailed",
     "JobStatus",

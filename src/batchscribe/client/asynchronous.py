@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import IO, Any, Self
 import httpx2
 
 from batchscribe.client import steps
-from batchscribe.client.answers import Job, ServerUnreachable
+from batchscribe.client.answers import Job, ServerRefused, ServerUnreachable
 from batchscribe.client.connection import (
     connection_settings,
     incoming,
@@ -19,8 +20,10 @@ from batchscribe.client.connection import (
     request_settings,
     unreachable_is_said,
 )
+from batchscribe.client.events import Event, EventReader
 from batchscribe.client.resuming import submitting
 from batchscribe.client.steps import Ask, Page, Steps, T
+from batchscribe.client.webhooks import AsyncWebhooks
 from batchscribe.domain.job import JobStatus
 
 
@@ -40,6 +43,8 @@ class AsyncClient:
         """
         self._http = httpx2.AsyncClient(**connection_settings(base_url, api_key))
         self._patience_seconds = patience_seconds
+        #: Receivers of webhooks, and what they were sent.
+        self.webhooks = AsyncWebhooks(self._run)
 
     async def submit(
         self,
@@ -156,6 +161,36 @@ class AsyncClient:
                 with incoming(to) as file:
                     async for block in answer.aiter_bytes():
                         file.write(block)
+
+    async def events(self, name: str | None = None) -> AsyncIterator[Event]:
+        """Yield what happens to a job until it ends or, without a name, to all jobs; a break is gone on from.
+
+        Where the server does not come back for ``patience_seconds``, ServerUnreachable is raised.
+        """
+        reader = EventReader(name)
+        give_up_at, silences = time.monotonic() + self._patience_seconds, 0
+        while not reader.is_over:
+            ask, headers = reader.question()
+            reader.begin()
+            try:
+                with unreachable_is_said(self._http.base_url):
+                    async with self._http.stream(**request_settings(ask), headers=headers) as answer:
+                        if not answer.is_success:
+                            await answer.aread()
+                        steps.check(answer)
+                        if answer.status_code == httpx2.codes.NO_CONTENT:
+                            return
+                        async for line in answer.aiter_lines():
+                            give_up_at, silences = time.monotonic() + self._patience_seconds, 0
+                            if (event := reader.read(line)) is not None:
+                                yield event
+            except (ServerUnreachable, ServerRefused) as error:
+                is_passing = not isinstance(error, ServerRefused) or error.is_passing
+                if not is_passing or time.monotonic() > give_up_at:
+                    raise
+            if not reader.is_over:
+                await asyncio.sleep(steps.retry_pause_seconds(silences))
+            silences += 1
 
     async def cancel(self, name: str) -> None:
         """Cancel a job that has not ended; it becomes FAILED with ``failure_code`` ``cancelled``."""

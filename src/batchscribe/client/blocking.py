@@ -11,7 +11,7 @@ from typing import IO, Any, Self
 import httpx2
 
 from batchscribe.client import steps
-from batchscribe.client.answers import Job, ServerUnreachable
+from batchscribe.client.answers import Job, ServerRefused, ServerUnreachable
 from batchscribe.client.connection import (
     connection_settings,
     incoming,
@@ -19,8 +19,10 @@ from batchscribe.client.connection import (
     request_settings,
     unreachable_is_said,
 )
+from batchscribe.client.events import Event, EventReader
 from batchscribe.client.resuming import submitting
 from batchscribe.client.steps import Ask, Page, Steps, T
+from batchscribe.client.webhooks import Webhooks
 from batchscribe.domain.job import JobStatus
 
 
@@ -40,6 +42,8 @@ class Client:
         """
         self._http = httpx2.Client(**connection_settings(base_url, api_key))
         self._patience_seconds = patience_seconds
+        #: Receivers of webhooks, and what they were sent.
+        self.webhooks = Webhooks(self._run)
 
     def submit(
         self,
@@ -157,6 +161,38 @@ class Client:
             with incoming(to) as file:
                 for block in answer.iter_bytes():
                     file.write(block)
+
+    def events(self, name: str | None = None) -> Iterator[Event]:
+        """Yield what happens to a job until it ends or, without a name, to all jobs; a break is gone on from.
+
+        Where the server does not come back for ``patience_seconds``, ServerUnreachable is raised.
+        """
+        reader = EventReader(name)
+        give_up_at, silences = time.monotonic() + self._patience_seconds, 0
+        while not reader.is_over:
+            ask, headers = reader.question()
+            reader.begin()
+            try:
+                with (
+                    unreachable_is_said(self._http.base_url),
+                    self._http.stream(**request_settings(ask), headers=headers) as answer,
+                ):
+                    if not answer.is_success:
+                        answer.read()
+                    steps.check(answer)
+                    if answer.status_code == httpx2.codes.NO_CONTENT:
+                        return
+                    for line in answer.iter_lines():
+                        give_up_at, silences = time.monotonic() + self._patience_seconds, 0
+                        if (event := reader.read(line)) is not None:
+                            yield event
+            except (ServerUnreachable, ServerRefused) as error:
+                is_passing = not isinstance(error, ServerRefused) or error.is_passing
+                if not is_passing or time.monotonic() > give_up_at:
+                    raise
+            if not reader.is_over:
+                time.sleep(steps.retry_pause_seconds(silences))
+            silences += 1
 
     def cancel(self, name: str) -> None:
         """Cancel a job that has not ended; it becomes FAILED with ``failure_code`` ``cancelled``."""

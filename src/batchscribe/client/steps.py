@@ -231,6 +231,11 @@ def checked_json(answer: httpx2.Response) -> dict[str, Any]:
     return data
 
 
+def retry_pause_seconds(silences: int) -> float:
+    """Return how long to pause after so many questions that were not answered."""
+    return nth(RETRY_PAUSES_SECONDS, silences)
+
+
 def nth(pauses: tuple[float, ...], index: int) -> float:
     """Return the pause after so many others; the last one stays."""
     return pauses[min(index, len(pauses) - 1)]

@@ -6,12 +6,24 @@ with it in hand loses it to whoever looks next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from batchscribe.database.schema import webhook_attempts as attempts
 from batchscribe.database.schema import webhook_deliveries as deliveries
@@ -48,28 +60,20 @@ def due_targets(connection: Connection, *, at: datetime, limit: int) -> list[str
 
 def claim(connection: Connection, slots: Mapping[str, int], *, token: str, at: datetime) -> list[Delivery]:
     """Take up to so many due deliveries of each target in hand, under a token of the claimer's."""
-    taken: list[str] = []
+    by_count: dict[int, list[str]] = {}
     for target, count in slots.items():
-        query = (
-            select(deliveries.c.id)
-            .where(
-                deliveries.c.target == target,
-                deliveries.c.state == DeliveryState.PENDING.value,
-                deliveries.c.due_at <= at,
-            )
-            .order_by(deliveries.c.due_at)
-            .limit(count)
-            .with_for_update(skip_locked=True)
-        )
-        taken += connection.execute(query).scalars()
+        by_count.setdefault(count, []).append(target)
+    taken: list[str] = []
+    for count, targets in by_count.items():
+        for start in range(0, len(targets), BATCH):
+            taken += connection.execute(_first_due(targets[start : start + BATCH], count, at)).scalars()
     found: list[Delivery] = []
     for start in range(0, len(taken), BATCH):
         some = taken[start : start + BATCH]
         # SQLite takes its lock only now: what another has claimed since we looked is due no more.
-        is_still_due = [deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.due_at <= at]
         ours = connection.execute(
             update(deliveries)
-            .where(deliveries.c.id.in_(some), *is_still_due)
+            .where(deliveries.c.id.in_(some), *_is_due(at))
             .values(due_at=at + LEASE, claim=token)
             .returning(deliveries.c.id)
         )
@@ -78,36 +82,82 @@ def claim(connection: Connection, slots: Mapping[str, int], *, token: str, at: d
     return found
 
 
-def record(
-    connection: Connection,
-    delivery_id: str,
-    attempt: Attempt,
-    *,
-    token: str,
-    attempts_made: int,
-    state: DeliveryState,
-    due_at: datetime | None,
-) -> bool:
-    """Store what came of an attempt; return False, and store nothing, where the claim was lost."""
-    ended_at = None if state is DeliveryState.PENDING else attempt.at + timedelta(seconds=attempt.seconds)
-    changed = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery_id, deliveries.c.claim == token)
-        .values(state=state.value, attempts=attempts_made, due_at=due_at, ended_at=ended_at, claim=None)
+def _is_due(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.due_at <= at
+
+
+def _first_due(targets: Sequence[str], count: int, at: datetime) -> Select[str]:
+    """Select the ids of the ``count`` deliveries of each target that wait longest, but for those that another locks."""
+    place = func.row_number().over(partition_by=deliveries.c.target, order_by=(deliveries.c.due_at, deliveries.c.id))
+    ranked = select(deliveries.c.id, place.label("place")).where(deliveries.c.target.in_(targets), *_is_due(at))
+    first = ranked.subquery()
+    return (
+        select(deliveries.c.id)
+        .where(deliveries.c.id.in_(select(first.c.id).where(first.c.place <= count)))
+        .with_for_update(skip_locked=True)
     )
-    if not changed.rowcount:
-        return False
-    connection.execute(
-        insert(attempts).values(
-            delivery_id=delivery_id,
-            at=attempt.at,
-            seconds=attempt.seconds,
-            status=attempt.status,
-            error=attempt.error,
-            answer=attempt.answer,
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an attempt at a delivery that is claimed, and what is next."""
+
+    delivery_id: str
+    attempt: Attempt
+    attempts_made: int
+    state: DeliveryState
+    due_at: datetime | None
+
+
+def record(connection: Connection, outcomes: Sequence[Outcome], *, token: str) -> None:
+    """Store what came of attempts; of those whose claim was lost, nothing."""
+    claimed = {each.delivery_id: each for each in outcomes}
+    ids = list(claimed)
+    kept: set[str] = set()
+    for start in range(0, len(ids), BATCH):
+        query = select(deliveries.c.id).where(
+            deliveries.c.id.in_(ids[start : start + BATCH]), deliveries.c.claim == token
         )
+        kept |= set(connection.execute(query.with_for_update()).scalars())
+    ours = [each for each in outcomes if each.delivery_id in kept]
+    if not ours:
+        return
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == bindparam("of_delivery"), deliveries.c.claim == token)
+        .values(
+            state=bindparam("new_state"), attempts=bindparam("made"), due_at=bindparam("next_at"),
+            ended_at=bindparam("over_at"), claim=None,
+        ),
+        [
+            {
+                "of_delivery": each.delivery_id,
+                "new_state": each.state.value,
+                "made": each.attempts_made,
+                "next_at": each.due_at,
+                "over_at": None if each.state is DeliveryState.PENDING else _ended_at(each.attempt),
+            }
+            for each in ours
+        ],
+    )  # fmt: skip
+    connection.execute(
+        insert(attempts),
+        [
+            {
+                "delivery_id": each.delivery_id,
+                "at": each.attempt.at,
+                "seconds": each.attempt.seconds,
+                "status": each.attempt.status,
+                "error": each.attempt.error,
+                "answer": each.attempt.answer,
+            }
+            for each in ours
+        ],
     )
-    return True
+
+
+def _ended_at(attempt: Attempt) -> datetime:
+    return attempt.at + timedelta(seconds=attempt.seconds)
 
 
 def hold(connection: Connection, delivery_ids: list[str], *, token: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,6 +50,16 @@ def find_endpoint(connection: Connection, endpoint_id: str, *, owner: str | None
         query = query.where(endpoints.c.owner == owner)
     row = connection.execute(query).one_or_none()
     return None if row is None else _endpoint(row)
+
+
+def find_endpoints(connection: Connection, endpoint_ids: Iterable[str]) -> dict[str, WebhookEndpoint]:
+    """Return those of some endpoints that there are, by their ids."""
+    ids = list(endpoint_ids)
+    found: dict[str, WebhookEndpoint] = {}
+    for start in range(0, len(ids), 500):
+        query = select(endpoints).where(endpoints.c.id.in_(ids[start : start + 500]))
+        found |= {row.id: _endpoint(row) for row in connection.execute(query)}
+    return found
 
 
 def list_endpoints(connection: Connection, *, owner: str) -> list[WebhookEndpoint]:

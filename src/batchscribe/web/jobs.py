@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 from batchscribe.domain.job import JobStatus
 from batchscribe.errors import InvalidRequest
 from batchscribe.web.caller import owner_of
+from batchscribe.web.departure import unless_client_leaves
 from batchscribe.web.pages import read_max_results
-from batchscribe.web.waiting import JobWatch, unless_client_leaves
+from batchscribe.web.waiting import JobWatch
 from batchscribe.wire import job_to_json, page_to_json
 
 if TYPE_CHECKING:

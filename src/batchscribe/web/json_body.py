@@ -44,7 +44,8 @@ async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> d
         if len(content) > max_bytes:
             raise InvalidRequest(f"The body is longer than {max_bytes} bytes.")
     try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant) if content else {}
+        text = content.decode("utf-8")
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object) if text else {}
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not JSON in UTF-8.") from None
     if _is_deeper(data, MAX_DEPTH):
@@ -55,8 +56,16 @@ async def json_object(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> d
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse NaN and the infinities: no JSON (RFC 8259, section 6), though Python reads them."""
+    """Refuse what Python reads and JSON does not have: NaN and the infinities."""
     raise ValueError(name)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; a field that is there twice would be read differently by others."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field is there twice")
+    return made
 
 
 def _is_deeper(data: object, levels: int) -> bool:

@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from batchscribe.domain.job import JobStatus
 from batchscribe.web.caller import key_of
+from batchscribe.web.departure import unless_client_leaves
 from batchscribe.web.errors import error_answer
 from batchscribe.web.upload_form import Source
 from batchscribe.web.uploads import IDEMPOTENCY_HEADER, UploadLimits, received_recording
-from batchscribe.web.waiting import JobWatch, unless_client_leaves
+from batchscribe.web.waiting import JobWatch
 from batchscribe.wire import submitted_to_json
 
 if TYPE_CHECKING:

@@ -10,12 +10,11 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
 
 from batchscribe.errors import ServiceUnavailable
 
@@ -255,26 +254,3 @@ class JobWatch:
         for job_name in job_names:
             for woken in self._waiting[job_name]:
                 woken.set()
-
-
-async def unless_client_leaves(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
-    """Return what is waited for. Raises ClientDisconnect as soon as the client hangs up, and then stops to wait.
-
-    The request's body must have been read, or there must be none.
-    """
-    work = asyncio.create_task(waiting)
-    leaving = asyncio.create_task(_client_leaves(request))
-    try:
-        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientDisconnect
-    finally:
-        work.cancel()
-        leaving.cancel()
-
-
-async def _client_leaves(request: Request) -> None:
-    """Return when the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -2,7 +2,8 @@
 
 What is due stands in rows. Any worker may claim a row and send it; a claim of a worker that died lapses. So a delivery
 is sent at least once, and under the same id each time. No receiver waits for another: each has a few places of its own,
-one while it fails, and what comes back is recorded in the background, many at a time.
+one while it fails, and then it comes behind those that are well. What comes back is recorded in the background, many at
+a time.
 """
 
 from __future__ import annotations
@@ -13,29 +14,21 @@ import random
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import uvloop
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
 from batchscribe.database import deliveries, webhooks
-from batchscribe.domain.webhooks import (
-    GONE,
-    PATIENCE,
-    Attempt,
-    Delivery,
-    DeliveryState,
-    EndpointState,
-    WebhookEndpoint,
-    after_attempt,
-)
+from batchscribe.domain.webhooks import Attempt, Delivery, EndpointState, WebhookEndpoint
 from batchscribe.egress import Egress, EgressRules
 from batchscribe.webhooks.attempts import attempt_delivery
+from batchscribe.webhooks.records import Result, record_results
 from batchscribe.webhooks.signing import endpoint_secrets, job_secret
 
 logger = logging.getLogger(__name__)
@@ -47,22 +40,14 @@ POLL_SECONDS = 0.25
 #: Places of one receiver, and of one at which the last attempt failed.
 PLACES = 4
 PLACES_IN_TROUBLE = 1
+#: While others are sent to, so many in trouble are tried at a look: each attempt costs as much as one that succeeds.
+TROUBLED_AT_ONCE = 10
 #: Places of all together: as many sockets.
 MOST_IN_FLIGHT = 2000
 #: Results are gathered for so long before they are recorded in one transaction.
 RECORD_SECONDS = 0.05
 #: How long the end of the thread is waited for, should the database not answer.
 STOP_SECONDS = 5.0
-
-GONE_REASON = "The receiver answered 410 Gone."
-PATIENCE_REASON = "Every delivery has failed for five days."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    delivery: Delivery
-    endpoint: WebhookEndpoint | None
-    attempt: Attempt
 
 
 class WebhookSender:
@@ -88,10 +73,10 @@ class WebhookSender:
         self._token = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
         self._in_trouble: set[str] = set()
-        self._results: list[_Result] = []
+        self._results: list[Result] = []
         self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="webhooks")
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="webhooks", daemon=True)
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -149,23 +134,13 @@ class WebhookSender:
         with self._database.connect() as connection:
             # Those that are busy may stand before those that are not.
             due = deliveries.due_targets(connection, at=at, limit=free + len(self._in_flight))
-        slots: dict[str, int] = {}
-        share = max(1, free // max(1, len(due)))
-        for target in due:
-            places = PLACES_IN_TROUBLE if target in self._in_trouble else min(PLACES, share)
-            places = min(places - self._in_flight[target], free)
-            if places > 0:
-                slots[target] = places
-                free -= places
+        slots = self._slots(due, free)
         if not slots:
             return []
         claimed: list[tuple[Delivery, WebhookEndpoint | None]] = []
         with self._database.begin() as connection:
             found = deliveries.claim(connection, slots, token=self._token, at=at)
-            endpoints = {
-                endpoint_id: webhooks.find_endpoint(connection, endpoint_id)
-                for endpoint_id in {each.endpoint_id for each in found if each.endpoint_id}
-            }
+            endpoints = webhooks.find_endpoints(connection, {each.endpoint_id for each in found if each.endpoint_id})
             held = []
             for delivery in found:
                 endpoint = endpoints.get(delivery.endpoint_id)
@@ -176,6 +151,29 @@ class WebhookSender:
             if held:
                 deliveries.hold(connection, held, token=self._token)
         return claimed
+
+    def _slots(self, due: Iterable[str], free: int) -> dict[str, int]:
+        """Share the free places out: first to those that take what they are sent, then a few to those in trouble."""
+        well: list[str] = []
+        troubled: list[str] = []
+        for target in due:
+            (troubled if target in self._in_trouble else well).append(target)
+        slots: dict[str, int] = {}
+        share = max(1, free // max(1, len(well)))
+        for target in well:
+            places = min(min(PLACES, share) - self._in_flight[target], free)
+            if places > 0:
+                slots[target] = places
+                free -= places
+        busy = sum(self._in_flight[target] for target in self._in_trouble)
+        room = min(free, max(1, self._most_in_flight // 2) - busy)
+        if slots or self._in_flight.total() > busy:
+            room = min(room, TROUBLED_AT_ONCE)
+        for target in troubled:
+            if room > 0 and self._in_flight[target] < PLACES_IN_TROUBLE:
+                slots[target] = PLACES_IN_TROUBLE
+                room -= PLACES_IN_TROUBLE
+        return slots
 
     async def _deliver(self, egress: Egress, delivery: Delivery, endpoint: WebhookEndpoint | None) -> None:
         """Send one delivery; its result is recorded soon."""
@@ -194,7 +192,7 @@ class WebhookSender:
             self._in_trouble.discard(target)
         else:
             self._in_trouble.add(target)
-        self._results.append(_Result(delivery=delivery, endpoint=endpoint, attempt=attempt))
+        self._results.append(Result(delivery=delivery, endpoint=endpoint, attempt=attempt))
 
     async def _keep_recording(self) -> None:
         while True:
@@ -216,38 +214,9 @@ class WebhookSender:
         # Without this the counts of receivers that are done with would stay, as noughts.
         self._in_flight += Counter()
 
-    def _record_rows(self, results: list[_Result]) -> None:
+    def _record_rows(self, results: Sequence[Result]) -> None:
         with self._database.begin() as connection:
-            for result in results:
-                made = result.delivery.attempts + 1
-                is_gone = result.attempt.status == GONE
-                state, due_at = after_attempt(made, result.attempt, jitter=self._jitter())
-                if is_gone and result.endpoint is None:
-                    state, due_at = DeliveryState.FAILED, None
-                deliveries.record(
-                    connection,
-                    result.delivery.id,
-                    result.attempt,
-                    token=self._token,
-                    attempts_made=made,
-                    state=state,
-                    due_at=due_at,
-                )
-            last = {result.endpoint.id: result for result in results if result.endpoint is not None}
-            for endpoint_id, result in last.items():
-                endpoint = webhooks.find_endpoint(connection, endpoint_id)
-                if endpoint is None or endpoint.state is not EndpointState.ACTIVE:
-                    continue
-                at = result.attempt.at
-                if result.attempt.status == GONE:
-                    webhooks.set_state(connection, endpoint_id, EndpointState.DISABLED, at=at, reason=GONE_REASON)
-                elif result.attempt.is_success:
-                    if endpoint.failing_since is not None:
-                        webhooks.note_health(connection, endpoint_id, failing_since=None)
-                elif endpoint.failing_since is None:
-                    webhooks.note_health(connection, endpoint_id, failing_since=at)
-                elif at - endpoint.failing_since >= PATIENCE:
-                    webhooks.set_state(connection, endpoint_id, EndpointState.PAUSED, at=at, reason=PATIENCE_REASON)
+            record_results(connection, results, token=self._token, jitter=self._jitter)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
