@@ -16,7 +16,7 @@ from batchscribe.domain.option_fields import (
     read_options,
 )
 from batchscribe.domain.options import Capabilities, TranscriptionOptions, asked_options, options_from_json
-from batchscribe.domain.ports import RemoteStart
+from batchscribe.domain.remote_ports import RemoteStart
 from batchscribe.domain.submission import check_possible, choose_engine, read_submission
 from batchscribe.engines.aws import bucket_and_key, remote_job
 from batchscribe.engines.aws_request import CAPABILITIES, Output, start_request

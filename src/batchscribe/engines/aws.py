@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-from batchscribe.domain.ports import RemoteJob, RemoteStart, RemoteStatus
+from batchscribe.domain.remote_ports import RemoteJob, RemoteStart, RemoteStatus
 from batchscribe.domain.transcript import Transcript
 from batchscribe.engines.aws_client import answering, connect, error_of
 from batchscribe.engines.aws_request import CAPABILITIES, Output, output_keys, start_request

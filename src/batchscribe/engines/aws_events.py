@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from batchscribe.domain.ports import RemoteEnding
+from batchscribe.domain.remote_ports import RemoteEnding
 from batchscribe.engines.aws_client import answering, connect
 
 #: SQS answers as soon as there is a message, or after this time without.

@@ -11,7 +11,7 @@ from typing import Any
 from batchscribe.domain.languages import AWS_LANGUAGE_CODES
 from batchscribe.domain.option_fields import OPTION_FIELDS, REDACT_TYPES
 from batchscribe.domain.options import Capabilities, TranscriptionOptions
-from batchscribe.domain.ports import RemoteStart
+from batchscribe.domain.remote_ports import RemoteStart
 
 #: Where transcripts are written in the bucket. A key that ends in .json is the file's own name, any other a folder's.
 OUTPUT_PREFIX = "transcripts/"

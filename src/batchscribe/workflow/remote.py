@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from batchscribe.database import remote, remote_slots
 from batchscribe.database.remote import RemoteRow, RemoteStage
-from batchscribe.domain.ports import RemoteEvents
+from batchscribe.domain.remote_ports import RemoteEvents
 from batchscribe.errors import EngineUnavailable, RecordingFailed
 from batchscribe.workflow.remote_quota import room_for_a_call
 from batchscribe.workflow.remote_steps import RemoteSteps

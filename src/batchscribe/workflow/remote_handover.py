@@ -13,7 +13,8 @@ from batchscribe.database import jobs, remote
 from batchscribe.database.remote import RemoteStage
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob
 from batchscribe.domain.media import CONTENT_TYPES
-from batchscribe.domain.ports import Decoder, MediaStore, RemoteEngine
+from batchscribe.domain.ports import Decoder, MediaStore
+from batchscribe.domain.remote_ports import RemoteEngine
 from batchscribe.errors import EngineUnavailable, RecordingFailed
 from batchscribe.workflow.remote_terms import RemoteTerms, denied_since
 

@@ -14,7 +14,7 @@ from batchscribe.database import jobs, remote, remote_slots, transcripts
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob
 from batchscribe.domain.media import MediaFormat, format_by_name
 from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.domain.ports import RemoteEngine, RemoteJob, RemoteStatus
+from batchscribe.domain.remote_ports import RemoteEngine, RemoteJob, RemoteStatus
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import RecordingFailed
 from batchscribe.finishing import finished_elsewhere

@@ -18,7 +18,7 @@ from sqlalchemy import Engine as Database
 from batchscribe.database import identification, jobs, remote, remote_slots, transcripts
 from batchscribe.database.remote import RemoteRow, RemoteStage
 from batchscribe.domain.job import Failure, JobStatus
-from batchscribe.domain.ports import RemoteEngine, RemoteJob, RemoteStart, RemoteStatus
+from batchscribe.domain.remote_ports import RemoteEngine, RemoteJob, RemoteStart, RemoteStatus
 from batchscribe.domain.transcript import Transcript
 from batchscribe.errors import EngineRefused, EngineUnavailable, RecordingFailed
 from batchscribe.finishing import finished_elsewhere

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from batchscribe.database import remote_slots
 from batchscribe.database.remote import RemoteRow
 from batchscribe.domain.job import Cost, Failure
-from batchscribe.domain.ports import RemoteJob
+from batchscribe.domain.remote_ports import RemoteJob
 from batchscribe.errors import (
     EngineAccessDenied,
     EngineFailed,
