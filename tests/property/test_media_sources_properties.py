@@ -1,0 +1,44 @@
+"""Whatever a caller or a host says of a recording's name and place is read without trouble."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchscribe.domain.media_sources import best_name, name_in_address, name_in_disposition, read_bucket_address
+from batchscribe.errors import AddressNotAllowed
+
+HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+PARAMETER = st.sampled_from(["filename", "filename*", "filename*0", "filename*1*", 'filename="', "x"])
+
+
+@given(st.lists(st.tuples(PARAMETER, HEADER), max_size=4))
+def test_any_header_has_a_name_or_none(parameters: list[tuple[str, str]]) -> None:
+    """Hosts write what they like."""
+    header = "attachment; " + "; ".join(f"{name}={value}" for name, value in parameters)
+    assert isinstance(name_in_disposition(header), str)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
+def test_a_name_in_an_address_is_no_path(rest: str) -> None:
+    """Neither a folder nor a way up stands in it."""
+    name = name_in_address(f"https://example.com/{rest}".partition("[")[0])
+    assert "/" not in name
+    assert name != ".."
+
+
+@given(st.text(max_size=40))
+def test_a_bucket_address_is_read_back_or_refused(rest: str) -> None:
+    """Its parts make the address again, and no part of its key leads elsewhere."""
+    try:
+        found = read_bucket_address(f"s3://{rest}")
+    except AddressNotAllowed:
+        return
+    assert f"s3://{found.bucket}/{found.key}" == f"s3://{rest}"
+    assert not {"", ".", ".."} & set(found.key.split("/"))
+
+
+@given(st.lists(st.text(max_size=10), max_size=4))
+def test_the_best_name_is_one_of_those_given(names: list[str]) -> None:
+    """Or none where there is none."""
+    assert best_name(*names) in {*names, ""}
