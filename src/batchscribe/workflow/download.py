@@ -172,7 +172,7 @@ def _said(status: int) -> str:
 
 
 def _retry_after(value: str) -> float:
-    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3), which may be a date; 0 where it says nothing."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110), which may be a date; 0 where it says nothing."""
     if re.fullmatch(r"\d{1,9}", value):
         return float(value)
     try:
