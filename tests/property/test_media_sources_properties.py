@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscribe.domain.media_sources import best_name, name_in_address, name_in_disposition, read_bucket_address
@@ -16,6 +16,7 @@ HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_char
 PARAMETER = st.sampled_from(["filename", "filename*", "filename*0", "filename*1*", 'filename="', "x"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PARAMETER, HEADER), max_size=4))
 def test_any_header_has_a_name_or_none(parameters: list[tuple[str, str]]) -> None:
     """Hosts write what they like."""
@@ -23,6 +24,7 @@ def test_any_header_has_a_name_or_none(parameters: list[tuple[str, str]]) -> Non
     assert isinstance(name_in_disposition(header), str)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
 def test_a_name_in_an_address_is_no_path(rest: str) -> None:
     """Neither a folder nor a way up stands in it."""
@@ -31,6 +33,7 @@ def test_a_name_in_an_address_is_no_path(rest: str) -> None:
     assert name != ".."
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_a_bucket_address_is_read_back_or_refused(rest: str) -> None:
     """Its parts make the address again, and no part of its key leads elsewhere."""
@@ -42,6 +45,7 @@ def test_a_bucket_address_is_read_back_or_refused(rest: str) -> None:
     assert not {"", ".", ".."} & set(found.key.split("/"))
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=30) | st.from_regex(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", fullmatch=True)
 )
@@ -58,6 +62,7 @@ def test_a_retry_after_may_be_a_date() -> None:
     assert _retry_after("120") == 120.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=10), max_size=4))
 def test_the_best_name_is_one_of_those_given(names: list[str]) -> None:
     """Or none where there is none."""

@@ -51,12 +51,18 @@ def name_in_address(address: str) -> str:
 
 def name_in_disposition(disposition: str) -> str:
     """Return the file name that a ``Content-Disposition`` header gives (RFC 6266), or an empty one."""
-    if extended := _EXTENDED_FILE_NAME.search(disposition):
-        return unquote(extended["name"], encoding=extended["charset"], errors="replace")
+    if (extended := extended_file_name(disposition)) is not None:
+        return extended
     match = _FILE_NAME.search(disposition)
     if match is None:
         return ""
     return match["token"] or re.sub(r"\\(.)", r"\1", match["quoted"] or "")
+
+
+def extended_file_name(disposition: str) -> str | None:
+    """Return the file name that a ``Content-Disposition`` header gives as ``filename*`` (RFC 8187), or None."""
+    match = _EXTENDED_FILE_NAME.search(disposition)
+    return None if match is None else unquote(match["name"], encoding=match["charset"])
 
 
 def best_name(*names: str) -> str:
