@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +15,11 @@ LONGEST_ADDRESS = 2000
 #: ``s3://bucket/key``; a bucket's name by
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^\x00-\x1f\x7f]{1,1024})")
+
+_EXTENDED_FILE_NAME = re.compile(
+    r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;\s]*)", re.IGNORECASE
+)
+_FILE_NAME = re.compile(r';\s*filename\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^;\s"]+))', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +45,24 @@ def is_bucket_address(address: str) -> bool:
 
 def name_in_address(address: str) -> str:
     """Return the last part of an address's path, which may be empty."""
-    return PurePosixPath(unquote(urlsplit(address).path, errors="replace")).name
+    name = PurePosixPath(unquote(urlsplit(address).path, errors="replace")).name
+    return "" if name == ".." else name
 
 
 def name_in_disposition(disposition: str) -> str:
     """Return the file name that a ``Content-Disposition`` header gives (RFC 6266), or an empty one."""
-    message = Message()
-    message["Content-Disposition"] = disposition
-    try:
-        return message.get_filename("")
-    except (LookupError, ValueError):
+    if (extended := extended_file_name(disposition)) is not None:
+        return extended
+    match = _FILE_NAME.search(disposition)
+    if match is None:
         return ""
+    return match["token"] or re.sub(r"\\(.)", r"\1", match["quoted"] or "")
+
+
+def extended_file_name(disposition: str) -> str | None:
+    """Return the file name that a ``Content-Disposition`` header gives as ``filename*`` (RFC 8187), or None."""
+    match = _EXTENDED_FILE_NAME.search(disposition)
+    return None if match is None else unquote(match["name"], encoding=match["charset"])
 
 
 def best_name(*names: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from batchscribe.domain.media import SNIFF_BYTES
+from batchscribe.domain.media_sources import extended_file_name
 from batchscribe.domain.submission import FIELDS, SOURCE_FIELDS
 from batchscribe.errors import InvalidRequest, UploadTooLarge
 
@@ -26,10 +25,6 @@ MAX_FIELD_BYTES = 64 << 10
 
 NO_FILE_PROVIDED = "No file provided"
 NO_FILE_SELECTED = "No file selected"
-
-_EXTENDED_FILE_NAME = re.compile(
-    r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;\s]*)", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,5 +176,4 @@ def _file_name(part: MultipartSegment) -> str | None:
     """Return a part's file name, also where an older client wrote it as ``filename*`` (RFC 8187)."""
     if part.filename is not None:
         return str(part.filename)
-    match = _EXTENDED_FILE_NAME.search(part.header("Content-Disposition") or "")
-    return None if match is None else unquote(match["name"], encoding=match["charset"])
+    return extended_file_name(part.header("Content-Disposition") or "")

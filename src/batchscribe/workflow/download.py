@@ -11,7 +11,6 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -173,11 +172,11 @@ def _said(status: int) -> str:
 
 
 def _retry_after(value: str) -> float:
-    """Return the seconds of a ``Retry-After`` header, which may be a date; 0 where it says nothing."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110), which may be a date; 0 where it says nothing."""
     if re.fullmatch(r"\d{1,9}", value):
         return float(value)
     try:
-        at = parsedate_to_datetime(value)
+        at = datetime.strptime(value, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
     except ValueError:
         return 0.0
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
