@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import IntegrityError
 
@@ -123,24 +124,20 @@ class ResumableUploads:
     def get(self, upload_id: str, *, owner: str) -> ResumableUpload:
         """Return an upload of this owner. Raises UploadNotFound, also once its time is over."""
         with reading(self._database) as connection:
-            upload = resumable.find_upload(connection, upload_id.replace("\0", "?"))
-        if upload is None or upload.owner != owner or upload.expires_at <= datetime.now(UTC):
-            raise UploadNotFound("There is no such upload, or its time is over. Begin again.")
-        return upload
+            return _found(connection, upload_id, owner=owner)
 
     def take_over(self, upload_id: str, *, offset_bytes: int, owner: str) -> SliceWriter:
         """Begin to add to an upload at its offset; whoever was adding to it can do so no more.
 
         Raises UploadNotFound, UploadOffsetConflict.
         """
-        self.get(upload_id, owner=owner)
         with writing(self._database) as connection:
+            at = _found(connection, upload_id, owner=owner).offset_bytes
             fence = resumable.take_over(connection, upload_id, offset_bytes=offset_bytes)
-            upload = resumable.find_upload(connection, upload_id)
+            if fence is None:
+                raise UploadOffsetConflict(f"The upload is at byte {at}, not at {offset_bytes}. Go on from there.")
+            upload = _found(connection, upload_id, owner=owner)
             tail = resumable.last_slices(connection, upload_id, MOST_ABSORBED)
-        if upload is None or fence is None:
-            at = self.get(upload_id, owner=owner).offset_bytes
-            raise UploadOffsetConflict(f"The upload is at byte {at}, not at {offset_bytes}. Go on from there.")
         return SliceWriter(self._database, self._store, upload, fence=fence, tail=tail)
 
     def finish(self, upload_id: str, *, owner: str, key: ApiKey | None) -> ResumableUpload:
@@ -247,6 +244,15 @@ class _JoinedSlices:
 
     def abort(self) -> None:
         """Keep the slices: they are the upload's."""
+
+
+def _found(connection: Connection, upload_id: str, *, owner: str) -> ResumableUpload:
+    """Return an upload of this owner whose time is not over. Raises UploadNotFound."""
+    # No upload's name has such a byte, and PostgreSQL does not take it even in a question.
+    upload = resumable.find_upload(connection, upload_id.replace("\0", "?"))
+    if upload is None or upload.owner != owner or upload.expires_at <= datetime.now(UTC):
+        raise UploadNotFound("There is no such upload, or its time is over. Begin again.")
+    return upload
 
 
 def _patience() -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine as Database
@@ -13,7 +14,7 @@ from batchscribe.database import resumable
 from batchscribe.database.connection import writing
 from batchscribe.domain.media import SNIFF_BYTES, checked_format
 from batchscribe.domain.ports import MediaStore
-from batchscribe.domain.resumable import ResumableUpload, Slice, absorbed, new_slice
+from batchscribe.domain.resumable import LIFETIME, ResumableUpload, Slice, absorbed, new_slice
 from batchscribe.errors import MediaMissing, StoreUnavailable, UploadNotFound, UploadOffsetConflict, UploadTooLarge
 from batchscribe.storage import store_errors_are_said
 
@@ -43,9 +44,9 @@ class SliceWriter:
         self._in_turn = threading.Lock()
 
     @property
-    def offset_bytes(self) -> int:
-        """How many bytes the recording has, with those that are not committed."""
-        return self._offset_bytes
+    def upload(self) -> ResumableUpload:
+        """The upload as it is after the last commit."""
+        return self._upload
 
     @property
     def missing_bytes(self) -> int:
@@ -99,7 +100,7 @@ class SliceWriter:
     def _commit(self) -> None:
         if not self._new:
             return
-        now = time.monotonic()
+        now, at = time.monotonic(), datetime.now(UTC)
         # Where the database does not tell whether it has taken them, they stay, and housekeeping looks later.
         new, replaced = self._new, self._replaced
         self._new, self._replaced = [], []
@@ -113,12 +114,13 @@ class SliceWriter:
                 new=new,
                 in_place_of=replaced,
                 seconds=now - self._began_at,
-                at=datetime.now(UTC),
+                at=at,
             )
         self._began_at = now
         self._forget(replaced if is_ours else new)
         if not is_ours:
             raise UploadOffsetConflict("Another request has taken this upload over, or it was deleted.")
+        self._upload = replace(self._upload, offset_bytes=self._offset_bytes, expires_at=at + LIFETIME)
 
     def _forget(self, slices: list[Slice]) -> None:
         with suppress(OSError, StoreUnavailable):

@@ -135,8 +135,9 @@ class TusRoutes:
         """Take in bytes; when the last are there, make the job."""
         check_body_type(request.headers)
         offset_bytes = read_number(request.headers, "Upload-Offset")
-        await self._receive(request, _id_of(request), offset_bytes, read_checksum(request.headers))
-        upload = await self._finished(request, _id_of(request))
+        upload = await self._receive(request, _id_of(request), offset_bytes, read_checksum(request.headers))
+        if upload.is_whole:
+            upload = await self._finished(request, upload.id)
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=upload_headers(upload))
 
     @_spoken
@@ -155,8 +156,10 @@ class TusRoutes:
         answer: Response = await handlers[method](request)
         return answer
 
-    async def _receive(self, request: Request, upload_id: str, offset_bytes: int, checksum: Checksum | None) -> None:
-        """Add a request's body to an upload; with a checksum the whole of it or nothing."""
+    async def _receive(
+        self, request: Request, upload_id: str, offset_bytes: int, checksum: Checksum | None
+    ) -> ResumableUpload:
+        """Add a request's body to an upload, with a checksum the whole of it or nothing; return it as it is then."""
         writer = await run_in_threadpool(
             self._service.resumable.take_over, upload_id, offset_bytes=offset_bytes, owner=owner_of(request)
         )
@@ -183,6 +186,7 @@ class TusRoutes:
             if storing is not None:
                 await asyncio.gather(storing, return_exceptions=True)
             await run_in_threadpool(writer.abort)
+        return writer.upload
 
     async def _finished(
         self, request: Request, upload_id: str, *, seconds: float = _LONGEST_FINISH_SECONDS
