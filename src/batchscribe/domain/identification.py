@@ -26,7 +26,7 @@ _MOST_NAMED, _LEAST_SCORE = 5, 0.001
 #: probability. Of the costs that ``python -m benchmarks languages`` tries, the largest that loses no turn of 5 s.
 CHANGE_COST = 3.0
 #: A language is spoken in a chunk only if one window at least is so sure of it, where any window is of any.
-_SURE = 0.9
+_SURE = 0.85
 #: No window speaks against a language more than a probability of this would: one that is surely misheard is outvoted.
 _LEAST_PROBABILITY = 0.01
 
@@ -128,7 +128,7 @@ def stretches(
     names = [name for name in every if any(each.get(name, 0.0) >= _SURE for each in heard)] or every
     chosen = _smoothed(
         [
-            [window.speech * math.log(max(each.get(name, 0.0), _LEAST_PROBABILITY)) for name in names]
+            [_weight(window, each) * math.log(max(each.get(name, 0.0), _LEAST_PROBABILITY)) for name in names]
             for window, each in zip(windows, heard, strict=True)
         ],
         change_cost,
@@ -187,6 +187,11 @@ def _among(probabilities: Mapping[str, float], language_options: tuple[str, ...]
     masked = {name: max(probabilities.get(name, 0.0), 1e-9) for name in names}
     total = sum(masked.values())
     return {name: value / total for name, value in masked.items()}
+
+
+def _weight(window: LanguageWindow, heard: Mapping[str, float]) -> float:
+    """Return how much a window's word counts: by its seconds of speech, and less the less sure it is of anything."""
+    return window.speech * max(heard.values(), default=0.0)
 
 
 def _smoothed(gains: list[list[float]], change_cost: float) -> list[int]:
