@@ -18,8 +18,10 @@ from batchscribe.engines.phrase_index import PhraseIndex
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: How alike a stretch must be for the model to be asked, and of which likeness the bonus begins.
-_LEAST_LIKENESS = 0.65
+#: How alike a stretch must be for the model to be asked, and from which likeness on there is a bonus: what is less
+#: alike the model refuses, and each answer costs a twentieth of a window's time or more.
+_LEAST_LIKENESS = 0.75
+_BONUS_FROM = 0.65
 #: Nats of bonus for a phrase that is wholly alike, by its tokens up to a limit: what the model writes with one token it
 #: knows well, and would mostly have written by itself.
 _BONUS_A_TOKEN = 5.0
@@ -28,7 +30,7 @@ _MOST_BONUS = 14.0
 _WORDS_MORE = 3
 #: How many readings the model is asked about for each word that may be replaced, and in a window.
 _ASKED_A_WORD = 3
-_MOST_ASKED = 12
+_MOST_ASKED = 8
 #: How many vocabularies a process keeps indexed.
 _INDEXES_KEPT = 4
 _MARKS_AROUND = re.compile(r"^(\W*)(.*?)((?:['\u2019]s)?\W*)$", re.DOTALL)
@@ -137,7 +139,7 @@ def _spoils(reading: Reading, start: int, end: int, phrase: str) -> bool:
 def _bonus(reading: Reading, tokens_of: Callable[[str], list[int]]) -> float:
     """Return by how many nats a phrase may make a window's text less probable."""
     most = min(_MOST_BONUS, _BONUS_A_TOKEN * len(tokens_of(f" {reading.shown}")))
-    return most * (reading.likeness - _LEAST_LIKENESS) / (1 - _LEAST_LIKENESS)
+    return most * (reading.likeness - _BONUS_FROM) / (1 - _BONUS_FROM)
 
 
 def _worth_asking(readings: list[Reading]) -> list[Reading]:
