@@ -3,7 +3,8 @@
 Every recording of the shared material that has a reference: words, or characters where the language is written without
 spaces (``scoring.py``). Processor seconds are those of all processes of the server, api and decoder and all, over the
 seconds of audio; of the rival those of its work alone, without imports and model load. Few recordings stand behind a
-language other than English: both tables say how many, and how many different texts they say.
+language other than English: both tables say how many, and how many different texts they say. ``BENCH_LANGUAGES=de,ja``
+leaves the others out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.running import MODELS_FOLDER, server
 from benchmarks.scoring import Score, Scorer, is_by_character
 
 QUALITIES = tuple(os.environ.get("BENCH_QUALITIES", "accurate,balanced,fast").split(","))
+LANGUAGES = {each for each in os.environ.get("BENCH_LANGUAGES", "").split(",") if each}
 _BY_EAR = (
     f"in {', '.join(sorted(BY_EAR_SETS))} the text is a book's (or given as Pinyin), and where it begins, or its "
     "characters, were found with whisper-base: that favours whoever repeats its errors, all of these alike."
@@ -39,9 +41,9 @@ class Contestant:
 
 def main() -> None:
     """Print a row a set, a row a language, the recordings of which keywords are known, and the cost."""
-    parts, with_keywords = referenced_recordings(), keyword_recordings()
     # The server does not take AIFF, of which there is one: it is left to neither.
-    parts = [each for each in parts if format_by_name(each.path.name)]
+    parts = [each for each in referenced_recordings() if format_by_name(each.path.name) and _is_wanted(each)]
+    with_keywords = [each for each in keyword_recordings() if _is_wanted(each.recording)]
     everything = parts + [each.recording for each in with_keywords]
     contestants = [_ours(quality, everything) for quality in QUALITIES]
     contestants.append(_theirs(everything))
@@ -94,6 +96,10 @@ def _row(name: str, parts: list[Recording], contestants: list[Contestant], score
     rates = " | ".join(f"{score.rate:.2f}" for score in scores)
     mark = "*" if any(each.set_name in BY_EAR_SETS for each in parts) else ""
     print(f"| {name}{mark} | {len(parts)} ({texts}) | {seconds:.0f} | {scores[0].words} {unit} | {rates} |")
+
+
+def _is_wanted(part: Recording) -> bool:
+    return not LANGUAGES or _language(part) in LANGUAGES
 
 
 def _set_name(part: Recording) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import docx
 import mammoth
 import pytest
 import srt
@@ -103,6 +104,22 @@ def test_mammoth_reads_the_word_document_without_a_message() -> None:
     text = mammoth.extract_raw_text(io.BytesIO(rendered("docx"))).value
     for each in paragraphs(conversation()):
         assert each.text in text
+
+
+def test_a_paragraph_of_arabic_runs_from_right_to_left_in_word() -> None:
+    """And one of English with an Arabic word in it does not."""
+    items = [
+        Item(kind=ItemKind.PRONUNCIATION, content=word, start=start, end=start + 1.0)
+        for start, word in ((0.0, "نعم"), (1.0, "شكرا"), (20.0, "Yes"), (21.0, "نعم"))
+    ]
+    segments = tuple(
+        Segment(start=pair[0].start, end=pair[1].end, items=tuple(pair)) for pair in (items[:2], items[2:])
+    )
+    spoken = Transcript(language_code="ar-SA", duration=22.0, segments=segments)
+    document = docx.Document(io.BytesIO(b"".join(FORMATS["docx"].render(spoken))))
+    _, _, arabic, english = document.paragraphs
+    assert [len(each._p.xpath("./w:pPr/w:bidi")) for each in (arabic, english)] == [1, 0]
+    assert [each.runs[-1].font.rtl for each in (arabic, english)] == [True, None]
 
 
 def test_the_library_of_openai_reads_its_verbose_answer() -> None:

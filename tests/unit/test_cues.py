@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from batchscribe.domain.cues import Cue, CueLimits, ends_sentence, lay_out_cues
@@ -138,3 +140,25 @@ def test_sentence_ends_are_known_in_many_scripts(text: str) -> None:
 def test_other_marks_end_no_sentence(text: str) -> None:
     """Only the marks of sentence ends count."""
     assert not ends_sentence(text)
+
+
+def test_a_short_answer_beside_a_long_sentence_can_be_read() -> None:
+    """Of two who speak at once the first is shown for a second, however little it says of all that is said."""
+    short = replace(spoken("No.", start=5.0), speaker_label="spk_0")
+    long = replace(spoken("and so we went on along the empty beach until", start=5.1), speaker_label="spk_1")
+    first, second = lay_out_cues((short, long), names={"spk_0": "Ann", "spk_1": "Bob"})
+    assert [(cue.speaker, cue.start) for cue in (first, second)] == [("Ann", 5.0), ("Bob", 6.0)]
+    assert first.end == 6.0
+
+
+def test_marks_stay_on_the_line_of_their_character() -> None:
+    """A combining mark takes no column, and small kana begin no line."""
+    [cue] = cues(spoken("e\u0301" * 42))
+    assert cue.lines == ("e\u0301" * 42,)
+    kana = tuple(
+        Item(kind=ItemKind.PRONUNCIATION, content=each, start=0.1 * place, end=0.1 * place + 0.1, space_before=False)
+        for place, each in enumerate("きょうはとてもいいおてんきだったのでこうえんまであるいていっ" + "ったのです")
+    )
+    lines = [line for cue in cues(Segment(start=0.0, end=4.0, items=kana)) for line in cue.lines]
+    assert len(lines) > 1
+    assert not any(line[0] in "っょー" for line in lines)

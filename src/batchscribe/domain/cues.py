@@ -104,7 +104,7 @@ def lay_out_cues(
         start, end = round(group[0].start * 1000), round(max(unit.end for unit in group) * 1000)
         shown = _Shown(start=max(start, 0), end=end, lines=_lines(group, limits) or (), speaker=group[0].speaker)
         if waiting is not None:
-            start = max(shown.start, _shared_until(waiting, shown))
+            start = max(shown.start, _shared_until(waiting, shown, limits))
             cue = _timed(waiting, next_start=start, limits=limits)
             yield cue
             shown = replace(shown, start=max(start, round(cue.end * 1000)))
@@ -113,12 +113,17 @@ def lay_out_cues(
         yield _timed(waiting, next_start=None, limits=limits)
 
 
-def _shared_until(first: _Shown, second: _Shown) -> int:
-    """Return until when the first is shown of two cues whose times overlap; its own start where they do not."""
+def _shared_until(first: _Shown, second: _Shown, limits: CueLimits) -> int:
+    """Return until when the first is shown of two cues whose times overlap; its own start where they do not.
+
+    Their text shares the time out, but each has the shortest time of a cue, or half of theirs where it is too little.
+    """
     if second.start >= first.end or second.speaker == first.speaker:
         return first.start
     whole = max(first.end, second.end) - first.start
-    return first.start + whole * first.columns // max(1, first.columns + second.columns)
+    share = whole * first.columns // max(1, first.columns + second.columns)
+    least = min(round(limits.shortest * 1000), whole // 2)
+    return first.start + min(max(share, least), whole - least)
 
 
 def ends_sentence(text: str) -> bool:

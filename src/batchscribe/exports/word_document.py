@@ -1,5 +1,7 @@
 """A Word document (``.docx``): a paragraph with its time, its speaker in bold, and what is said.
 
+Paragraphs of Arabic, Hebrew and the like run from right to left.
+
 Unlike the others it cannot be written piece by piece: the file is a ZIP archive around one XML document, which
 python-docx builds in memory. ``benchmarks/formats.py`` says how much that takes.
 """
@@ -7,6 +9,7 @@ python-docx builds in memory. ``benchmarks/formats.py`` says how much that takes
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -22,6 +25,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def render(transcript: Transcript, options: RenderOptions) -> Iterator[bytes]:
     """Yield the file in blocks."""
     from docx import Document
+    from docx.oxml import OxmlElement
 
     document = Document()
     title = options.job_name or "Transcript"
@@ -35,12 +39,21 @@ def render(transcript: Transcript, options: RenderOptions) -> Iterator[bytes]:
         paragraph.add_run(f"[{_clock(each.start)}] ")
         if each.speaker:
             paragraph.add_run(f"{_plain(each.speaker)}: ").bold = True
-        paragraph.add_run(_plain(each.text))
+        said = paragraph.add_run(_plain(each.text))
+        if _is_right_to_left(each.text):
+            paragraph.paragraph_format.element.get_or_add_pPr().append(OxmlElement("w:bidi"))
+            said.font.rtl = True
     file = BytesIO()
     document.save(file)
     file.seek(0)
     while block := file.read(_BLOCK_BYTES):
         yield block
+
+
+def _is_right_to_left(text: str) -> bool:
+    """Whether a paragraph runs from right to left: its first letter does (Unicode Standard Annex 9, rule P2)."""
+    directions = (unicodedata.bidirectional(character) for character in text)
+    return next((each for each in directions if each in {"L", "R", "AL"}), "L") != "L"
 
 
 def _clock(seconds: float) -> str:

@@ -109,7 +109,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "show_speaker_labels": _truth("Say who speaks when, where the engine can."),
     "max_speaker_labels": {"type": "integer", "minimum": 2, "maximum": 30, "description": "How many at most."},
     "channel_identification": _truth("Transcribe each channel apart: two of them, or what the engine can."),
-    "max_alternatives": {"type": "integer", "minimum": 2, "maximum": 10, "description": "Readings of each stretch."},
+    "max_alternatives": {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 10,
+        "description": "Readings of each stretch, where the engine has them.",
+    },
     "vocabulary_name": _text("A vocabulary (at AWS, one of AWS's own), whose words the engine favours where it can."),
     "vocabulary_filter_name": _text("A vocabulary filter; at AWS, one of AWS's own."),
     "vocabulary_filter_method": _text("What is done with its words.", enum=list(FILTER_METHODS)),
