@@ -88,7 +88,7 @@ def all_cases() -> list[Case]:
 
 
 def _louder(pcm: NDArray[np.int16], factor: float) -> NDArray[np.int16]:
-    return np.clip(pcm.astype(np.float32) * factor, -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(pcm.astype(np.float32) * factor, -32768, 32767), dtype=np.int16)
 
 
 def _timed(segments: Sequence[Segment]) -> list[tuple[str, float, float]]:

@@ -17,7 +17,7 @@ from batchscribe.domain.ports import SAMPLE_RATE_HERTZ
 from batchscribe.domain.transcript import ItemKind, Segment, running_text
 from batchscribe.engines.catalogue import ModelCatalogue
 from batchscribe.engines.whisper import Quality, WhisperRecogniser, WindowAudio
-from batchscribe.engines.whisper_model import Decoded
+from batchscribe.engines.whisper_model import Decoded, Search
 from batchscribe.engines.windows import bucket_for
 
 if TYPE_CHECKING:
@@ -180,11 +180,12 @@ def test_a_sentence_that_the_model_passes_over_is_found(
     (clip,) = [each for each in clips if each.path.name == "en-letter.flac"]
     decode = recogniser._model.decode
 
-    def decode_half(encoded: list[NDArray[np.float32]], *arguments: object) -> list[Decoded]:
+    def decode_half(encoded: list[NDArray[np.float32]], languages: list[str], search: Search) -> list[Decoded]:
         """Leave out the second sentence, as long as the whole is looked at."""
         full = encoded[0].shape[1]
         return [
-            replace(each, tokens=each.tokens[:6]) if full == whole else each for each in decode(encoded, *arguments)
+            replace(each, tokens=each.tokens[:6]) if full == whole else each
+            for each in decode(encoded, languages, search)
         ]
 
     pcm = read(clip.path)
