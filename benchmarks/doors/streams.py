@@ -17,7 +17,7 @@ import httpx2
 from benchmarks.doors.sending import WAV, allow_many_files, api_process, percentiles, silence
 from benchmarks.running import RunningServer, server
 
-READERS = 10_000
+READERS = int(os.environ.get("BENCH_READERS", "10000"))
 EVENTS = 5
 
 

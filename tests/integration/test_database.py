@@ -455,3 +455,16 @@ class TestCost:
                         assert "LIMIT" in statement, (statement, steps)
                     assert "TEMP B-TREE" not in step, (statement, steps)
         plain.close()
+
+
+def test_a_connection_in_hand_while_the_pool_is_disposed_of_is_closed_when_it_is_given_back(tmp_path: Path) -> None:
+    """A thread may still hold one; without this it would stay open until Python collects it."""
+    engine = connect(f"sqlite:///{tmp_path}/jobs.sqlite")
+    connection = engine.connect()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    engine.dispose()
+    driver.execute("SELECT 1")
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")

@@ -41,7 +41,7 @@ from batchscribe.domain.webhooks import (
 from batchscribe.egress import Egress, EgressRules
 from batchscribe.errors import WebhookNotFound
 from batchscribe.webhook_service import WebhookService
-from batchscribe.webhooks.sender import WebhookSender
+from batchscribe.webhooks.sender import PLACES, TROUBLED_AT_ONCE, WebhookSender
 from receivers import Receiver, receiving
 
 KEY = b"a server's key that nobody else has, made for these tests"
@@ -477,6 +477,23 @@ def test_receivers_that_hang_or_are_down_delay_nobody_else(world: World) -> None
         while len(good.received) < 20:
             assert time.monotonic() - began_at < 14, "the good receiver waits for the others"
             time.sleep(0.02)
+        release.set()
+        sender.stop()
+        assert not sender._thread.is_alive(), "it would go on with the database"
+
+
+def test_receivers_in_trouble_come_behind_those_that_are_well(world: World) -> None:
+    """A few at a time while others are sent to; all, as far as half of the places go, when nobody else is there."""
+    sender = WebhookSender(world.database, server_key=KEY, rules=RULES, most_in_flight=100)
+    troubled = [f"bad {number}" for number in range(80)]
+    sender._in_trouble = set(troubled)
+    slots = sender._slots([*troubled, "good 1", "good 2"], 100)
+    assert list(slots)[:2] == ["good 1", "good 2"]
+    assert [slots["good 1"], slots["good 2"]] == [PLACES, PLACES]
+    assert len(slots) == 2 + TROUBLED_AT_ONCE
+    alone = sender._slots(troubled, 100)
+    assert set(alone.values()) == {1}
+    assert len(alone) == 50
 
 
 def test_no_secret_is_kept_in_the_database(tmp_path: Path) -> None:
