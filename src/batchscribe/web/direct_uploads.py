@@ -58,9 +58,7 @@ class DirectUploadRoutes:
 
     async def begin(self, request: Request) -> Response:
         """Answer 201 with a signed address."""
-        size_bytes = (await json_object(request)).get("size_bytes")
-        if size_bytes is not None and (type(size_bytes) is not int or size_bytes < 0):
-            raise InvalidRequest("Invalid size_bytes. Must be a whole number")
+        size_bytes = _size((await json_object(request)).get("size_bytes"))
         upload = await run_in_threadpool(
             self._service.begin_direct_upload, owner=owner_of(request), key=key_of(request), size_bytes=size_bytes
         )
@@ -73,6 +71,16 @@ class DirectUploadRoutes:
             "max_bytes": upload.max_bytes,
         }
         return JSONResponse(answer, status_code=HTTPStatus.CREATED)
+
+
+def _size(value: Any) -> int | None:  # noqa: ANN401 - JSON
+    """Return a size in bytes; JSON may write a whole number with a point. Raises InvalidRequest."""
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value < 0 or value != value // 1:
+        raise InvalidRequest("Invalid size_bytes. Must be a whole number")
+    return int(value)
 
 
 def add_direct_upload_routes(app: FastAPI, service: TranscriptionService) -> None:

@@ -28,8 +28,8 @@ def _text(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     """Write a value of JSON as a form has it; a list of strings with commas. Raises InvalidRequest."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(each, str) for each in texts):
         raise InvalidRequest(f"Invalid {name}. Must be a string, a number, true, false, or a list of strings")
