@@ -79,12 +79,15 @@ def _read_streams(pipe: Connection, base_url: str, path: str) -> None:
     def note(at: str, now: float) -> None:
         latencies.append((now - datetime.fromisoformat(at).timestamp()) * 1000)
 
+    greeted: set[asyncio.Protocol] = set()
+
     class Reader(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]
 
         def data_received(self, data: bytes) -> None:
             now = time.time()
+            greeted.add(self)
             for piece in data.split(b"data: ")[1:]:
                 with suppress(ValueError, KeyError):
                     note(json.loads(piece.split(b"\n")[0])["at"], now)
@@ -98,6 +101,10 @@ def _read_streams(pipe: Connection, base_url: str, path: str) -> None:
             with suppress(OSError):
                 await loop.create_connection(Reader, str(address.hostname), int(address.port or 0))
                 count += 1
+        # A stream begins with something; who waits for a job's change hears nothing, and is given a while.
+        until = time.monotonic() + (10.0 if "wait=" in path else 300.0)
+        while len(greeted) < count and time.monotonic() < until:
+            await asyncio.sleep(0.1)
         pipe.send(count)
         await asyncio.to_thread(pipe.recv)
         pipe.send(latencies)
