@@ -79,25 +79,39 @@ def _read_streams(pipe: Connection, base_url: str, path: str) -> None:
     def note(at: str, now: float) -> None:
         latencies.append((now - datetime.fromisoformat(at).timestamp()) * 1000)
 
+    greeted: set[asyncio.Protocol] = set()
+    all_greeted = asyncio.Event()
+
     class Reader(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]
 
         def data_received(self, data: bytes) -> None:
             now = time.time()
+            greeted.add(self)
+            if len(greeted) >= count:
+                all_greeted.set()
             for piece in data.split(b"data: ")[1:]:
                 with suppress(ValueError, KeyError):
                     note(json.loads(piece.split(b"\n")[0])["at"], now)
             if b'"status":"FAILED"' in data:
                 note(json.loads(data.partition(b"\r\n\r\n")[2])["completion_time"], now)
 
+    count = 0
+
     async def run() -> None:
+        nonlocal count
         loop = asyncio.get_running_loop()
-        count = 0
         for _ in range(READERS):
             with suppress(OSError):
                 await loop.create_connection(Reader, str(address.hostname), int(address.port or 0))
                 count += 1
+        # A stream begins with something; who waits for a job's change hears nothing, and is given a while.
+        if len(greeted) < count:
+            all_greeted.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10.0 if "wait=" in path else 300.0):
+                    await all_greeted.wait()
         pipe.send(count)
         await asyncio.to_thread(pipe.recv)
         pipe.send(latencies)
