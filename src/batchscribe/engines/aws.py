@@ -35,7 +35,7 @@ _HOST_STYLE = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3[.-][a-z0-9.-]*ama
 
 
 class AwsTranscribe:
-    """A :class:`~batchscribe.domain.ports.RemoteEngine`. Its clients may be used by many threads."""
+    """A :class:`~batchscribe.domain.remote_ports.RemoteEngine`. Its clients may be used by many threads."""
 
     name = "aws"
     capabilities = CAPABILITIES

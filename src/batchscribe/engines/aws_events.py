@@ -15,7 +15,7 @@ _MOST_MESSAGES = 10
 
 
 class SqsEvents:
-    """A :class:`~batchscribe.domain.ports.RemoteEvents` that reads a queue."""
+    """A :class:`~batchscribe.domain.remote_ports.RemoteEvents` that reads a queue."""
 
     def __init__(self, queue_url: str, *, region: str = "") -> None:
         """Read this queue; asks nothing of it yet. Raises ConfigurationError."""
