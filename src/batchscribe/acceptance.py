@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -24,6 +24,7 @@ from batchscribe.domain.submission import Idempotency, Submission, Terms, choose
 from batchscribe.errors import RequestRefused, ServiceUnavailable, StoreUnavailable
 from batchscribe.key_ring import check_quotas
 from batchscribe.storage import store_errors_are_said
+from batchscribe.webhooks.addresses import AddressSeal
 from batchscribe.workflow.dispatch import Dispatcher
 
 
@@ -55,14 +56,16 @@ class Acceptance:
         engines: Mapping[str, Capabilities],
         terms: Terms,
         admission: Admission,
+        addresses: AddressSeal,
     ) -> None:
-        """Use these parts. Of ``engines``, by name, the first is the default."""
+        """Use these parts. Of ``engines``, by name, the first is the default; ``addresses`` seals jobs' webhooks."""
         self._database = database
         self._store = store
         self._dispatcher = dispatcher
         self._engines = engines
         self._terms = terms
         self._admission = admission
+        self._addresses = addresses
 
     def accept(
         self,
@@ -83,6 +86,8 @@ class Acceptance:
         engine = choose_engine(submission, self._engines)
         owner = "" if key is None else key.id
         named_lists = self._admission.named_lists(submission, owner=owner)
+        if submission.webhook is not None:
+            submission = replace(submission, webhook=self._addresses.sealed(submission.webhook))
         now = datetime.now(UTC)
         name = new_job_name()
         media = media_key(name, incoming.media_format.value, now)

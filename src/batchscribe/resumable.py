@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from batchscribe.domain.resumable import LIFETIME, ResumableUpload, Slice, slice
 from batchscribe.domain.submission import Idempotency, Submission, name_of_owner
 from batchscribe.errors import (
     IdempotencyConflict,
+    InvalidRequest,
     MediaMissing,
     QuotaUsedUp,
     ServiceUnavailable,
@@ -39,6 +41,7 @@ from batchscribe.errors import (
 )
 from batchscribe.slices import MOST_ABSORBED, SliceWriter
 from batchscribe.storage import store_errors_are_said
+from batchscribe.webhooks.addresses import AddressSeal
 
 #: So many uploads of one owner may be under way.
 MOST_OPEN_UPLOADS = 1000
@@ -66,11 +69,15 @@ class Submit(Protocol):
 class ResumableUploads:
     """Every method may be called from any thread, in any api; all raise ServiceUnavailable."""
 
-    def __init__(self, database: Database, store: MediaStore, admission: Admission, submit: Submit) -> None:
+    def __init__(
+        self, database: Database, store: MediaStore, admission: Admission, submit: Submit, *, addresses: AddressSeal
+    ) -> None:
+        """Use these parts; ``addresses`` seals those of webhooks."""
         self._database = database
         self._store = store
         self._admission = admission
         self._submit = submit
+        self._addresses = addresses
 
     def create(
         self,
@@ -113,7 +120,7 @@ class ResumableUploads:
                     raise QuotaUsedUp(f"{count} of your uploads are under way already. Finish or delete some.")
                 with store_errors_are_said():
                     self._store.check_room(length_bytes, needed_bytes + 2 * length_bytes)
-                resumable.add_upload(connection, upload)
+                resumable.add_upload(connection, self._sealed(upload))
         except IntegrityError as error:
             # The same request was faster, in the moment since we looked.
             if (earlier := self._earlier(upload)) is None:
@@ -124,7 +131,8 @@ class ResumableUploads:
     def get(self, upload_id: str, *, owner: str) -> ResumableUpload:
         """Return an upload of this owner. Raises UploadNotFound, also once its time is over."""
         with reading(self._database) as connection:
-            return _found(connection, upload_id, owner=owner)
+            upload = _found(connection, upload_id, owner=owner)
+        return replace(upload, metadata=self._addresses.open(upload.metadata) or "")
 
     def take_over(self, upload_id: str, *, offset_bytes: int, owner: str) -> SliceWriter:
         """Begin to add to an upload at its offset; whoever was adding to it can do so no more.
@@ -184,7 +192,7 @@ class ResumableUploads:
             _JoinedSlices(self._store, self._kept_alive(upload, slices)),
             file_name=upload.file_name,
             head=upload.head,
-            submission=self._admission.check_fields(upload.fields, owner=upload.owner),
+            submission=self._admission.check_fields(self._opened_fields(upload), owner=upload.owner),
             upload_seconds=upload.upload_seconds,
             idempotency=Idempotency(
                 key=name,
@@ -192,6 +200,25 @@ class ResumableUploads:
             ),
             key=key,
         )
+
+    def _sealed(self, upload: ResumableUpload) -> ResumableUpload:
+        """Return an upload as it is kept: the address of its webhook stands twice in it."""
+        url = upload.fields.get("webhook_url", "").strip()
+        if not url:
+            return upload
+        fields = {**upload.fields, "webhook_url": self._addresses.seal(url)}
+        return replace(upload, fields=fields, metadata=self._addresses.seal(upload.metadata))
+
+    def _opened_fields(self, upload: ResumableUpload) -> Mapping[str, str]:
+        """Return the form's fields as they came. Raises InvalidRequest."""
+        if (kept := upload.fields.get("webhook_url")) is None:
+            return upload.fields
+        url = self._addresses.open(kept)
+        if url is None:
+            raise InvalidRequest(
+                "The webhook's address cannot be read any more: the server's secret key was changed. Begin again."
+            )
+        return {**upload.fields, "webhook_url": url}
 
     def _kept_alive(self, upload: ResumableUpload, slices: list[Slice]) -> Iterator[str]:
         """Yield the keys of the slices; while they are drawn, nobody else begins to join them."""

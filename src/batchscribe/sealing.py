@@ -8,8 +8,6 @@ import hmac
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from batchscribe.errors import MediaRefused
-
 
 class Seal:
     """Seals and opens texts of one purpose with Fernet (AES-128-CBC and HMAC-SHA256, github.com/fernet/spec)."""
@@ -23,11 +21,9 @@ class Seal:
         """Return a text sealed, in ASCII."""
         return self._fernet.encrypt(text.encode()).decode("ascii")
 
-    def open(self, sealed: str) -> str:
-        """Return what was sealed. Raises MediaRefused where it was sealed with another key."""
+    def open(self, sealed: str) -> str | None:
+        """Return what was sealed; None where it was sealed with another key."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
-            raise MediaRefused(
-                "The address cannot be read any more: the server's secret key was changed. Submit it again."
-            ) from None
+            return None

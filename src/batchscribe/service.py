@@ -114,9 +114,12 @@ class TranscriptionService:
             engines=engines,
             terms=self._terms,
             admission=self._admission,
+            addresses=self.webhooks.addresses,
         )
         #: For recordings that arrive in several requests.
-        self.resumable = ResumableUploads(database, store, self._admission, self.submit)
+        self.resumable = ResumableUploads(
+            database, store, self._admission, self.submit, addresses=self.webhooks.addresses
+        )
 
     def check_submission(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:
         """Return what a submission asks for. Raises as :meth:`~batchscribe.admission.Admission.check_submission`."""

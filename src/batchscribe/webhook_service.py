@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine as Database
@@ -22,6 +23,7 @@ from batchscribe.domain.webhooks import (
 )
 from batchscribe.egress import EgressRules, check_url
 from batchscribe.errors import InvalidRequest, WebhookNotFound, WebhooksNotSetUp
+from batchscribe.webhooks.addresses import NO_KEY, AddressSeal
 from batchscribe.webhooks.signing import endpoint_secrets, job_secret
 
 #: As many endpoints one owner may have.
@@ -39,6 +41,8 @@ class WebhookService:
         """Without a server's key nothing can be signed, so nothing can be registered."""
         self._database = database
         self._server_key = server_key
+        #: Opens and seals what is kept of receivers' addresses.
+        self.addresses = AddressSeal(server_key)
         self._rules = rules
 
     def check(self, subscription: Subscription) -> None:
@@ -66,7 +70,7 @@ class WebhookService:
         with writing(self._database) as connection:
             if len(webhooks.list_endpoints(connection, owner=owner)) >= MOST_ENDPOINTS:
                 raise InvalidRequest(f"There are {MOST_ENDPOINTS} webhook endpoints already. Delete one first.")
-            webhooks.add_endpoint(connection, endpoint)
+            webhooks.add_endpoint(connection, replace(endpoint, subscription=self.addresses.sealed(subscription)))
         return endpoint
 
     def get(self, endpoint_id: str, *, owner: str) -> WebhookEndpoint:
@@ -75,12 +79,13 @@ class WebhookService:
             endpoint = webhooks.find_endpoint(connection, endpoint_id, owner=owner)
         if endpoint is None:
             raise WebhookNotFound("Webhook endpoint not found.")
-        return endpoint
+        return self._opened(endpoint)
 
     def list(self, *, owner: str) -> builtins.list[WebhookEndpoint]:
         """Return every endpoint, oldest first."""
         with reading(self._database) as connection:
-            return webhooks.list_endpoints(connection, owner=owner)
+            found = webhooks.list_endpoints(connection, owner=owner)
+        return [self._opened(each) for each in found]
 
     def secret(self, endpoint: WebhookEndpoint) -> str:
         """Return the secret that the endpoint's deliveries are signed with. Raises WebhooksNotSetUp."""
@@ -129,7 +134,7 @@ class WebhookService:
     ) -> DeliveryPage:
         """Return one page of the log, latest first."""
         with reading(self._database) as connection:
-            return deliveries.list_deliveries(
+            page = deliveries.list_deliveries(
                 connection,
                 owner=owner,
                 endpoint_id=endpoint_id,
@@ -138,6 +143,7 @@ class WebhookService:
                 max_results=max_results,
                 after=after,
             )
+        return replace(page, deliveries=tuple(self._opened_delivery(each) for each in page.deliveries))
 
     def delivery(self, delivery_id: str, *, owner: str) -> tuple[Delivery, Sequence[Attempt]]:
         """Return a delivery with its attempts. Raises WebhookNotFound."""
@@ -146,7 +152,7 @@ class WebhookService:
             attempts = deliveries.list_attempts(connection, delivery_id)
         if delivery is None:
             raise WebhookNotFound("Webhook delivery not found.")
-        return delivery, attempts
+        return self._opened_delivery(delivery), attempts
 
     def replay(self, delivery_id: str, *, owner: str) -> Delivery:
         """Send a delivery once more, under the same id. Raises WebhookNotFound."""
@@ -154,7 +160,14 @@ class WebhookService:
             deliveries.replay(connection, delivery_id, owner=owner, at=datetime.now(UTC))
         return self.delivery(delivery_id, owner=owner)[0]
 
+    def _opened(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+        url = self.addresses.open(endpoint.subscription.url) or ""
+        return replace(endpoint, subscription=replace(endpoint.subscription, url=url))
+
+    def _opened_delivery(self, delivery: Delivery) -> Delivery:
+        return replace(delivery, url=self.addresses.open(delivery.url) or "")
+
     def _key(self) -> bytes:
         if self._server_key is None:
-            raise WebhooksNotSetUp("This server sends no webhooks: its operator has set no BATCHSCRIBE_SECRET_KEY.")
+            raise WebhooksNotSetUp(NO_KEY)
         return self._server_key

@@ -15,14 +15,18 @@ from typing import Any
 import pytest
 import requests
 import standardwebhooks
+from click.testing import CliRunner
 
+from batchscribe.cli import commands
 from batchscribe.egress import Egress, EgressRules
 from batchscribe.parts import server_key
 from batchscribe.settings import load
 from batchscribe.webhooks.sender import WebhookSender
 from conftest import MEDIA, Server
+from planted import names_found
 from receivers import Receiver, receiving
-from running_api import RunningApi, running_api
+from running_api import WAV, RunningApi, running_api
+from tus_requests import TusRequests, metadata
 
 RULES = EgressRules.read(allow="127.0.0.0/8", ports="443")
 
@@ -169,6 +173,57 @@ def test_the_server_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> 
     assert server_key(settings) == server_key(settings)
     assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["secret.key"]
+
+
+def database_files(data_dir: Path) -> bytes:
+    """Return what lies on the disk of the database."""
+    return b"".join(path.read_bytes() for path in sorted(data_dir.glob("batchscribe.sqlite*")))
+
+
+def test_tokens_of_addresses_stand_in_no_file_of_the_database(api: RunningApi, receiver: Receiver) -> None:
+    """Of an endpoint, of a job, and of an upload that is not whole yet; the receiver gets all the same."""
+    url = f"{receiver.url}/T0KEN-of-an-address?token=T0KEN-of-an-address"
+    made = ask(api, "POST", "/webhook-endpoints", status=201, json={"url": url, "events": ["job.queued"]})
+    api.submit(webhook_url=url, webhook_events="job.queued")
+    tus = TusRequests(api.base_url)
+    upload = tus.begin(len(WAV), {"webhook_url": url, "webhook_events": "job.queued"})
+    tus.patch(upload, WAV[:100], at=0)
+    assert tus.head(upload).headers["Upload-Metadata"] == metadata(
+        filename="speech.wav", webhook_url=url, webhook_events="job.queued"
+    )
+    assert names_found({"the token": "T0KEN-of-an-address"}, database_files(api.data_dir)) == set()
+    tus.patch(upload, WAV[100:], at=100)
+    send_due(api)
+    assert len(receiver.received) == 4
+    assert names_found({"the token": "T0KEN-of-an-address"}, database_files(api.data_dir)) == set()
+    assert made["id"].encode() in database_files(api.data_dir)
+    log = ask(api, "GET", "/webhook-deliveries", status=200)["deliveries"]
+    assert {each["url"] for each in log} == {url}
+    assert [each["url"] for each in ask(api, "GET", "/webhook-endpoints", status=200)["endpoints"]] == [url]
+
+
+def test_after_a_change_of_the_key_what_is_kept_is_listed_and_deleted(tmp_path: Path) -> None:
+    """Without addresses; an upload with a webhook is refused with a sentence when it is whole."""
+    url = "http://127.0.0.1:9/hook"
+    with running_api(tmp_path, egress_allow="127.0.0.0/8", secret_key="one" * 12) as api:
+        endpoint_id = ask(api, "POST", "/webhook-endpoints", status=201, json={"url": url})["id"]
+        ask(api, "POST", f"/webhook-endpoints/{endpoint_id}/test", status=202)
+        upload = TusRequests(api.base_url).begin(len(WAV), {"webhook_url": url})
+    with running_api(tmp_path, egress_allow="127.0.0.0/8", secret_key="two" * 12) as api:
+        [endpoint] = ask(api, "GET", "/webhook-endpoints", status=200)["endpoints"]
+        assert (endpoint["id"], endpoint["url"]) == (endpoint_id, None)
+        assert [each["url"] for each in ask(api, "GET", "/webhook-deliveries", status=200)["deliveries"]] == [None]
+        environment = {"BATCHSCRIBE_URL": api.base_url}
+        for words in ("list", "deliveries"):
+            shown = CliRunner().invoke(commands, ["webhooks", words], env=environment, catch_exceptions=False)
+            assert "unreadable: the server's key was changed" in shown.output
+        ask(api, "DELETE", f"/webhook-endpoints/{endpoint_id}", status=200)
+        tus = TusRequests(api.base_url)
+        address = api.base_url + "/files/" + upload.rpartition("/")[2]
+        assert "Upload-Metadata" not in tus.head(address).headers
+        answer = tus.patch(address, WAV, at=0)
+        assert answer.status_code == 400
+        assert "the server's secret key was changed" in answer.json()["error"]
 
 
 def command(server: Server, *arguments: str) -> str:

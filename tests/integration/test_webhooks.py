@@ -19,11 +19,12 @@ import pytest
 import standardwebhooks
 import svix
 from sqlalchemy import Engine as Database
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from batchscribe.database import deliveries, jobs, webhooks
 from batchscribe.database.connection import connect
-from batchscribe.database.schema import webhook_deliveries
+from batchscribe.database.schema import jobs as jobs_table
+from batchscribe.database.schema import metadata, webhook_deliveries
 from batchscribe.database.upgrade import upgrade
 from batchscribe.domain.job import Failure, JobStatus, TranscriptionJob, media_key, new_job_name
 from batchscribe.domain.media import MediaFormat
@@ -41,6 +42,7 @@ from batchscribe.domain.webhooks import (
 from batchscribe.egress import Egress, EgressRules
 from batchscribe.errors import WebhookNotFound
 from batchscribe.webhook_service import WebhookService
+from batchscribe.webhooks.addresses import UNREADABLE
 from batchscribe.webhooks.sender import PLACES, TROUBLED_AT_ONCE, WebhookSender
 from receivers import Receiver, receiving
 
@@ -513,6 +515,63 @@ def test_no_secret_is_kept_in_the_database(tmp_path: Path) -> None:
     for secret in secrets:
         assert secret.removeprefix("whsec_") not in dump
     connection.close()
+
+
+def test_no_token_of_an_address_is_kept_in_the_database(world: World, receiver: Receiver) -> None:
+    """Neither of an endpoint's nor of a job's; both are sent to it, and their owner sees it."""
+    bare, receiver.url = receiver.url, f"{receiver.url}/T0KEN?token=T0KEN"
+    world.endpoint(receiver, "job.queued")
+    world.job(webhook=world.service.addresses.sealed(Subscription(url=receiver.url, events=EVENT_TYPES)))
+    world.send()
+    assert len(receiver.received) == 2
+    assert {each.url for each in world.deliveries()} == {receiver.url}
+    assert [each.subscription.url for each in world.service.list(owner="")] == [receiver.url]
+    assert {each.target for each in world.deliveries() if not each.endpoint_id} == {bare.removesuffix("/hook")}
+    with world.database.connect() as connection:
+        kept = [str(row) for table in metadata.sorted_tables for row in connection.execute(select(table))]
+    assert len(kept) >= 6
+    assert "T0KEN" not in "\n".join(kept)
+
+
+def test_addresses_that_were_kept_in_clear_are_read_beside_sealed_ones(world: World, receiver: Receiver) -> None:
+    """The version before wrote them; nothing has to be converted."""
+    sealed_id = world.endpoint(receiver, "job.queued")
+    with world.database.begin() as connection:
+        endpoint = replace(world.state(sealed_id), id="we_before")
+        webhooks.add_endpoint(connection, endpoint)
+    name = world.job(webhook=Subscription(url=receiver.url, events=EVENT_TYPES))
+    with world.database.begin() as connection:
+        before = connection.execute(select(jobs_table.c.webhook)).scalar_one()
+        del before["origin"]
+        connection.execute(update(jobs_table).values(webhook=before))
+    assert [each.subscription.url for each in world.service.list(owner="")] == [receiver.url] * 2
+    world.move(name, JobStatus.IN_PROGRESS)
+    while world.send():
+        pass
+    assert len(receiver.received) == 4
+    assert {each.url for each in world.deliveries()} == {receiver.url}
+    assert len({each.target for each in world.deliveries()}) == 3
+
+
+def test_after_a_change_of_the_key_a_delivery_fails_with_a_sentence(world: World, receiver: Receiver) -> None:
+    """It is tried again, since the key may come back; the endpoint is listed without its address, and deleted."""
+    endpoint_id = world.endpoint(receiver, "job.queued")
+    world.job()
+    other = WebhookService(world.database, server_key=b"another", rules=RULES)
+    sender = WebhookSender(world.database, server_key=b"another", rules=RULES, now=lambda: world.now)
+    assert world.send(sender) == 1
+    assert receiver.received == []
+    [endpoint] = other.list(owner="")
+    assert (endpoint.id, endpoint.subscription.url) == (endpoint_id, "")
+    [delivery] = world.deliveries()
+    shown, [attempt] = other.delivery(delivery.id, owner="")
+    assert (shown.url, attempt.error) == ("", UNREADABLE)
+    assert delivery.state is DeliveryState.PENDING
+    world.now += timedelta(seconds=10)
+    assert world.send() == 1
+    assert len(receiver.received) == 1
+    other.delete(endpoint_id, owner="")
+    assert other.list(owner="") == []
 
 
 def test_the_schedule_is_jittered_by_chance(tmp_path: Path) -> None:

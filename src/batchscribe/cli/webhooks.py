@@ -10,6 +10,7 @@ import click
 from batchscribe.cli.options import connected, json_option, url_option, with_options
 from batchscribe.domain.webhooks import DEFAULT_EVENTS, EVENT_TYPES, DeliveryState, PayloadFormat
 
+_UNREADABLE = "(unreadable: the server's key was changed)"
 _id_argument = click.argument("endpoint_id", metavar="ID")
 
 
@@ -62,7 +63,7 @@ def list_endpoints(as_json: bool, url: str | None) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for each in found:
-        cells = (each["id"], each["state"], each["payload"], ",".join(each["events"]), each["url"])
+        cells = (each["id"], each["state"], each["payload"], ",".join(each["events"]), each["url"] or _UNREADABLE)
         click.echo("\t".join(cells))
 
 
@@ -130,7 +131,7 @@ def deliveries(limit: int, as_json: bool, url: str | None, **filters: str | None
         return
     for each in found:
         cells = (each["id"], each["state"], str(each["attempt_count"]), each["event"], each["job_name"] or "-")
-        click.echo("\t".join((*cells, each["url"])))
+        click.echo("\t".join((*cells, each["url"] or _UNREADABLE)))
 
 
 @webhooks.command()

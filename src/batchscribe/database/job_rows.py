@@ -83,4 +83,9 @@ def job_from(row: Row[*tuple[Any, ...]], text: str | None) -> TranscriptionJob:
 
 
 def _subscription(data: Mapping[str, Any]) -> Subscription:
-    return Subscription(url=data["url"], events=tuple(data["events"]), payload=PayloadFormat(data["payload"]))
+    return Subscription(
+        url=data["url"],
+        events=tuple(data["events"]),
+        payload=PayloadFormat(data["payload"]),
+        origin=data.get("origin", ""),
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
@@ -21,6 +20,7 @@ from batchscribe.domain.webhooks import (
     Subscription,
     WebhookEndpoint,
     new_id,
+    origin_of,
 )
 
 #: Rows of endpoints: id, events, payload, state.
@@ -137,7 +137,7 @@ def schedule(
         if event_type in row.events
     ]
     if webhook is not None and event_type in webhook.events:
-        rows.append(_delivery(url=webhook.url, payload=webhook.payload.value))
+        rows.append(_delivery(webhook=webhook, payload=webhook.payload.value))
     if rows:
         _add(connection, rows, event_type, data, owner=owner, at=at)
 
@@ -149,16 +149,17 @@ def schedule_test(connection: Connection, endpoint: WebhookEndpoint, *, at: date
     return str(row["id"])
 
 
-def _delivery(*, endpoint_id: str = "", url: str | None = None, payload: str, is_held: bool = False) -> dict[str, Any]:
+def _delivery(
+    *, endpoint_id: str = "", webhook: Subscription | None = None, payload: str, is_held: bool = False
+) -> dict[str, Any]:
     """Make the part of a row that differs between receivers; all rows have the same keys."""
-    parts = urlsplit(url or "")
     return {
         "id": new_id("dlv"),
         "endpoint_id": endpoint_id,
-        "url": url,
+        "url": None if webhook is None else webhook.url,
         "payload": payload,
         # Addresses of jobs may all differ although they lead to one receiver.
-        "target": endpoint_id or f"{parts.scheme}://{parts.netloc}"[:300],
+        "target": endpoint_id if webhook is None else (webhook.origin or origin_of(webhook.url))[:300],
         "state": (DeliveryState.HELD if is_held else DeliveryState.PENDING).value,
     }
 

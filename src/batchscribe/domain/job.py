@@ -113,7 +113,7 @@ class TranscriptionJob:
     owner: str = ""
     #: What was identified, the surest or longest first; None until it is, and where nobody asked.
     languages: tuple[SpokenLanguage, ...] | None = None
-    #: The job's own webhook.
+    #: The job's own webhook, its address sealed.
     webhook: Subscription | None = None
     #: Whether the recording is yet to come from the address that the caller gave. Until then ``media_format`` is a
     #: guess, ``media_size_bytes`` is what has come, and ``declared_bytes`` what is to come by the host's word.

@@ -26,7 +26,7 @@ class ResumableUpload:
     #: The id of the key that it was created with; empty where none was.
     owner: str
     file_name: str
-    #: The form's other fields.
+    #: The form's other fields, the address of its webhook sealed.
     fields: Mapping[str, str]
     #: What the client said of it, as it was sent.
     metadata: str

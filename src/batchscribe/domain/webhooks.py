@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 from batchscribe.domain.job import DELETED_EVENT, TRANSITIONS
 from batchscribe.errors import InvalidRequest
@@ -66,9 +67,12 @@ class DeliveryState(Enum):
 class Subscription:
     """Where to, of what and in which shape somebody is told; a job's own webhook is no more than this."""
 
+    #: In the database sealed; in an answer empty where it cannot be opened any more.
     url: str
     events: tuple[str, ...] = DEFAULT_EVENTS
     payload: PayloadFormat = PayloadFormat.STANDARD
+    #: What :func:`origin_of` says of an address that is sealed. Not part of the text that fingerprints are made of.
+    origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,7 @@ class Delivery:
     owner: str
     #: Empty for a job's own webhook.
     endpoint_id: str
+    #: As that of a :class:`Subscription`.
     url: str
     #: What stands for the receiver where places are counted.
     target: str
@@ -161,6 +166,12 @@ def read_subscription(url: str, events: tuple[str, ...], payload: str) -> Subscr
     if unknown := set(wanted) - set(known):
         raise InvalidRequest(f"Invalid event: {min(unknown)[:50]}. Must be one of: {', '.join(known)}")
     return Subscription(url=url.strip(), events=wanted, payload=shape)
+
+
+def origin_of(url: str) -> str:
+    """Return an address's scheme, host and port: no more of it than shows which receiver it leads to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def new_id(prefix: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NO_ENDPOINT = {404: "No endpoint of yours has this id."}
 _NO_DELIVERY = {404: "No delivery of yours has this id."}
+_ADDRESS = "null where it cannot be read any more, because the server's secret key was changed."
 _NO_KEY = {409: "The server's operator has set no key to sign webhooks with."}
 
 
@@ -24,7 +25,7 @@ class Endpoint(BaseModel):
     """A registered receiver."""
 
     id: str
-    url: str
+    url: str | None = Field(description=_ADDRESS)
     events: list[str]
     payload: Literal["standard", "eventbridge"]
     description: str
@@ -75,7 +76,7 @@ class ShownDelivery(BaseModel):
     id: str
     webhook_id: str = Field(description="The header webhook-id, the same at each attempt.")
     endpoint_id: str | None = Field(description="null for a job's own webhook.")
-    url: str
+    url: str | None = Field(description=_ADDRESS)
     event: str
     job_name: str | None
     state: Literal["pending", "held", "delivered", "failed"]

@@ -146,7 +146,7 @@ def endpoint_to_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
     """Return an endpoint; never its secret."""
     return {
         "id": endpoint.id,
-        "url": endpoint.subscription.url,
+        "url": endpoint.subscription.url or None,
         "events": list(endpoint.subscription.events),
         "payload": endpoint.subscription.payload.value,
         "description": endpoint.description,
@@ -164,7 +164,7 @@ def delivery_to_json(delivery: Delivery, attempts: Sequence[Attempt] | None = No
         "id": delivery.id,
         "webhook_id": delivery.message_id,
         "endpoint_id": delivery.endpoint_id or None,
-        "url": delivery.url,
+        "url": delivery.url or None,
         "event": delivery.event_type,
         "job_name": delivery.job_name or None,
         "state": delivery.state.value,

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from batchscribe.database import deliveries, webhooks
 from batchscribe.domain.webhooks import Attempt, Delivery, EndpointState, WebhookEndpoint
 from batchscribe.egress import Egress, EgressRules
+from batchscribe.webhooks.addresses import UNREADABLE, AddressSeal
 from batchscribe.webhooks.attempts import attempt_delivery
 from batchscribe.webhooks.records import Result, record_results
 from batchscribe.webhooks.signing import endpoint_secrets, job_secret
@@ -66,6 +68,7 @@ class WebhookSender:
         """Start nothing yet; see :meth:`start`."""
         self._database = database
         self._server_key = server_key
+        self._addresses = AddressSeal(server_key)
         self._rules = rules
         self._now = now
         self._jitter = jitter
@@ -184,7 +187,11 @@ class WebhookSender:
         else:
             secrets = endpoint_secrets(self._server_key, endpoint, at=began_at)
         try:
-            attempt = await attempt_delivery(egress, delivery, secrets, at=began_at)
+            address = self._addresses.open(delivery.url)
+            if address is None:
+                attempt = Attempt(at=began_at, seconds=0.0, error=UNREADABLE)
+            else:
+                attempt = await attempt_delivery(egress, replace(delivery, url=address), secrets, at=began_at)
         except Exception:  # the task's edge: whatever it was, the delivery must not be lost
             logger.exception("a webhook could not be sent", extra={"delivery_id": delivery.id})
             attempt = Attempt(at=began_at, seconds=0.0, error="An error inside the server.")

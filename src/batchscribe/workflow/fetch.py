@@ -73,7 +73,7 @@ class Fetch:
             if source is None or job is None:
                 return
             try:
-                self._fetch(job, self.seal.open(source.sealed_address))
+                self._fetch(job, self._unsealed(source))
             except Cancelled:
                 return
             except MediaUnreachable as error:
@@ -87,6 +87,15 @@ class Fetch:
             failed = jobs.move_job(connection, job_name, JobStatus.FAILED, at=datetime.now(UTC), failure=failure)
         if failed:
             logger.info("job failed", extra={"job_name": job_name, "code": failure.code})
+
+    def _unsealed(self, source: MediaSource) -> str:
+        """Return the address in clear. Raises MediaRefused where the server's key is another now."""
+        address = self.seal.open(source.sealed_address)
+        if address is None:
+            raise MediaRefused(
+                "The address cannot be read any more: the server's secret key was changed. Submit it again."
+            )
+        return address
 
     def _fetch(self, job: TranscriptionJob, address: str) -> None:
         began_at = time.monotonic()
