@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.request
 import uuid
 import warnings
@@ -176,11 +177,12 @@ def postgres_database(server: URL) -> Iterator[str]:
     One that is left open would be noticed only when Python collects it, during somebody else's test.
     """
     name = f"test_{uuid.uuid4().hex}"
-    opened: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+    #: Each with who opened it.
+    opened: weakref.WeakKeyDictionary[psycopg.Connection[Any], str] = weakref.WeakKeyDictionary()
 
     def note(connection: psycopg.Connection[Any], _entry: object) -> None:
         if isinstance(connection, psycopg.Connection) and connection.info.dbname == name:
-            opened.add(connection)
+            opened[connection] = f"{threading.current_thread().name}:\n{''.join(traceback.format_stack(limit=40))}"
 
     def still_open() -> list[psycopg.Connection[Any]]:
         return [each for each in opened if not each.closed]
@@ -202,7 +204,7 @@ def postgres_database(server: URL) -> Iterator[str]:
             each.close()
         with admin.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-        assert not left, f"{len(left)} connections to PostgreSQL were left open"
+        assert not left, f"connections to PostgreSQL were left open, made in {[opened[each] for each in left]}"
 
 
 @pytest.fixture(scope="session")

@@ -468,3 +468,16 @@ def test_a_connection_in_hand_while_the_pool_is_disposed_of_is_closed_when_it_is
     connection.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         driver.execute("SELECT 1")
+
+
+def test_a_connection_that_is_made_after_the_pool_was_disposed_of_is_not_kept(tmp_path: Path) -> None:
+    """A thread may come too late, while the process ends; its work is done, and nothing is left open."""
+    engine = connect(f"sqlite:///{tmp_path}/jobs.sqlite")
+    engine.dispose()
+    connection = engine.connect()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")

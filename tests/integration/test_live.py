@@ -168,8 +168,9 @@ def test_what_the_end_may_change_is_not_told_before_it(api: RunningApi, asked: s
         stream.wait("job", "segments", "job.completed")
         stream.wait_for_end()
     assert "chunk" not in str(stream.events)
-    assert [each["text"] for each in stream.events[-2][2]["segments"]] == ["Hello there."]
-    assert stream.events[-2][2]["first_segment"] == 0
+    (told,) = [data for name, _, data in stream.events if name == "segments"]
+    assert [each["text"] for each in told["segments"]] == ["Hello there."]
+    assert told["first_segment"] == 0
 
 
 def test_partial_segments_are_as_they_will_be_stored(api: RunningApi) -> None:

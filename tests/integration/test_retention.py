@@ -184,7 +184,7 @@ class TestTimes:
         defaults: dict[str, Any] = {"delete_after_seconds": 600, "delete_media_after_seconds": 60}
         with running_api(settings.data_dir, database_url=settings.database_url, **defaults) as api:
             by_default, by_caller = api.submit(), api.submit(delete_after_seconds="7")
-        jobs_ = [api.service.get(name) for name in (by_default, by_caller)]
+            jobs_ = [api.service.get(name) for name in (by_default, by_caller)]
         assert [(job.delete_after_seconds, job.delete_media_after_seconds) for job in jobs_] == [(600, 60), (7, 60)]
 
     @pytest.mark.parametrize("field", ["delete_after_seconds", "delete_media_after_seconds"])

@@ -26,16 +26,23 @@ class ClosingPool(QueuePool):
     A thread may have a connection in hand in that moment; SQLAlchemy would keep it open until Python collects it.
     """
 
-    _is_disposed = False
+    is_disposed = False
 
     def dispose(self) -> None:
         """Close what is here now, and later whatever comes back."""
-        self._is_disposed = True
+        self.is_disposed = True
         super().dispose()
+
+    def recreate(self) -> QueuePool:
+        """Return what takes the place of a pool that was disposed of, for who comes too late; it keeps nothing."""
+        successor = super().recreate()
+        if isinstance(successor, ClosingPool):
+            successor.is_disposed = True
+        return successor
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         super()._do_return_conn(record)
-        if self._is_disposed:
+        if self.is_disposed:
             super().dispose()
 
 
