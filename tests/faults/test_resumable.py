@@ -15,7 +15,7 @@ from faults.sweep import CALLS, kill_while, points_of, require_strace, warmed_ap
 from tus_requests import TusRequests
 
 SEED = random.SystemRandom().randrange(1, 10**6)
-QUICK_POINTS = 8
+QUICK_POINTS = 4
 #: One slice and a half, so that slices are stored, added, and joined in the request that is killed.
 RECORDING = b"RIFF\x24\x00\x00\x00WAVEfmt " + random.Random(9).randbytes(6 << 20)  # noqa: S311 - to be repeated
 #: What an earlier request has brought.

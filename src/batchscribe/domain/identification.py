@@ -23,7 +23,7 @@ USUAL_FLOOR = 0.3
 #: As many as AWS names, and the least that is worth a line.
 _MOST_NAMED, _LEAST_SCORE = 5, 0.001
 #: What a change of language within a chunk costs, on the scale of seconds of speech times natural logarithms of
-#: probability. Of the costs that ``python -m benchmarks languages`` tries, the largest that loses no turn of 5 s.
+#: probability; chosen on the recordings of ``python -m benchmarks languages`` (ADR 57).
 CHANGE_COST = 3.0
 #: A language is spoken in a chunk only if one window at least is so sure of it, where any window is of any.
 _SURE = 0.85
