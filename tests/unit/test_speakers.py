@@ -38,16 +38,16 @@ def spoken(start: float, end: float, *voices: tuple[int, list[tuple[float, float
 
 
 def said(*words: tuple[str, float, float]) -> Segment:
-    """Return a segment of these words; a full stop is punctuation."""
+    """Return a segment of these words, and of full stops and question marks."""
     items = tuple(
         Item(
-            kind=ItemKind.PUNCTUATION if content == "." else ItemKind.PRONUNCIATION,
+            kind=ItemKind.PUNCTUATION if content in ".¿?" else ItemKind.PRONUNCIATION,
             content=content,
             start=start,
             end=end,
-            space_before=content != ".",
+            space_before=content not in ".?" and before != "¿",
         )
-        for content, start, end in words
+        for before, (content, start, end) in zip(["", *(word for word, _, _ in words)], words, strict=False)
     )
     return Segment(start=items[0].start, end=items[-1].end, items=items)
 
@@ -100,6 +100,19 @@ def test_a_segment_is_cut_where_the_speaker_changes_and_marks_stay_with_their_wo
     ]
     assert [each.label for each in labelled.speakers] == ["spk_0", "spk_1"]
     assert labelled.text == transcript(one).text
+
+
+def test_an_opening_mark_is_said_by_who_says_the_word_after_it() -> None:
+    """Not by who asked before; also where nothing but the mark was before."""
+    turns = [SpeakerTurn(start=0.0, end=2.0, speaker=0), SpeakerTurn(start=2.0, end=5.0, speaker=1)]
+    one = said(("Vale", 0.5, 1.9), (".", 1.9, 1.9), ("¿", 1.9, 1.9), ("Seguro", 2.2, 3.4), ("?", 3.4, 3.4))
+    labelled = with_speaker_labels(transcript(one), turns)
+    assert [(each.speaker_label, each.text) for each in labelled.segments] == [
+        ("spk_0", "Vale."),
+        ("spk_1", "¿Seguro?"),
+    ]
+    alone = said(("¿", 1.0, 1.0), ("Seguro", 2.2, 3.4), ("?", 3.4, 3.4))
+    assert [each.text for each in with_speaker_labels(transcript(alone), turns).segments] == ["¿Seguro?"]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_segments_end_with_sentences_but_not_at_abbreviations() -> None:
     assert texts == ["Mr. Bell came.", "Good? the end"]
 
 
+def test_an_opening_mark_begins_the_segment_of_its_word() -> None:
+    """Spanish questions begin with a mark, which the sentence before has nothing to do with."""
+    items = items_of(pieces(" ¿Quién", " es", "?", " ¿Quién", " eres", "?"))
+    first, second = segments_of(items, SIGNS)
+    assert (first.text, second.text) == ("¿Quién es?", "¿Quién eres?")
+    assert second.start == second.items[0].start == second.items[1].start == 1.5
+
+
 def test_a_long_pause_ends_a_segment() -> None:
     """Subtitles do not stand through silence."""
     before, after = items_of(pieces(" one")), moved(items_of(pieces(" two")), 3.0)

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from batchscribe.domain.text_width import JOINER, columns, width
-from batchscribe.domain.transcript import Item, ItemKind, Segment
+from batchscribe.domain.transcript import Item, ItemKind, Segment, is_opening
 
 _SENTENCE_ENDS = frozenset(".!?…。！？．｡؟۔।॥։።")
 _CLAUSE_ENDS = frozenset(",;:，、；：､،؛—–")
 _CLOSING_CATEGORIES = frozenset({"Pe", "Pf"})
-_OPENING_CATEGORIES = frozenset({"Ps", "Pi"})
-_OPENING_MARKS = frozenset("¿¡")
 #: What no line of Japanese begins with (JIS X 4051): small kana, and marks that lengthen or repeat what is before them.
 _NEVER_FIRST = frozenset("ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶーゝゞヽヾ々")
 #: First and last letters of scripts of narrow letters that are written without spaces: Thai, Lao, Burmese and Khmer.
@@ -174,18 +172,13 @@ def _units(
 
 def _belongs_to(unit: _Unit, item: Item, text: str) -> bool:
     """Whether the item must stay on one line with the unit before it."""
-    if _is_opening(unit.text[-1]):
+    if is_opening(unit.text[-1]):
         return not item.space_before
-    if item.space_before or _is_opening(text[0]):
+    if item.space_before or is_opening(text[0]):
         return False
     if text[0] in _NEVER_FIRST or unit.text[-1] == JOINER or width(text[0]) == 0:
         return True
     return item.kind is ItemKind.PUNCTUATION or not (_is_unspaced(unit.text[-1]) or _is_unspaced(text[0]))
-
-
-def _is_opening(character: str) -> bool:
-    """Whether the mark belongs to the word after it."""
-    return character in _OPENING_MARKS or unicodedata.category(character) in _OPENING_CATEGORIES
 
 
 def _is_unspaced(character: str) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from batchscribe.domain.voices import VoiceWindow
 from batchscribe.errors import InvalidRequest
+
+_OPENING_CATEGORIES = frozenset({"Ps", "Pi"})
+_OPENING_MARKS = frozenset("¿¡")
 
 
 class ItemKind(Enum):
@@ -156,6 +160,21 @@ class Fragment:
     segments: tuple[Segment, ...]
     #: Who can be heard, where it was asked who speaks.
     voices: tuple[VoiceWindow, ...] = ()
+
+
+def is_opening(mark: str) -> bool:
+    """Whether a mark of one character belongs to the word after it: an opening bracket or quotation mark, ``¿``."""
+    return mark in _OPENING_MARKS or unicodedata.category(mark) in _OPENING_CATEGORIES
+
+
+def take_openings(items: list[Item], following: Item) -> list[Item]:
+    """Take the marks off the end of ``items`` that belong to the word after them; return them with its beginning."""
+    count = len(items)
+    while count and items[count - 1].kind is ItemKind.PUNCTUATION and is_opening(items[count - 1].content[-1]):
+        count -= 1
+    taken = [replace(mark, start=following.start, end=following.start) for mark in items[count:]]
+    del items[count:]
+    return taken
 
 
 def running_text(items: tuple[Item, ...]) -> str:

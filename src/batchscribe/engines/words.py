@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, replace
 
-from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment
+from batchscribe.domain.transcript import Item, ItemKind, Quality, Segment, is_opening, take_openings
 
 #: Marks of the Unicode punctuation category that are said, or that belong to the word they stand at.
 _WORD_MARKS = frozenset("%&@#*/\\'\u2019_+")
@@ -85,7 +85,7 @@ def segments_of(items: list[Item], quality: Quality) -> list[Segment]:
     groups: list[list[Item]] = []
     for item in items:
         if not groups or (item.kind is ItemKind.PRONUNCIATION and _is_boundary(groups[-1], item)):
-            groups.append([])
+            groups.append(take_openings(groups[-1], item) if groups else [])
         groups[-1].append(item)
     return [
         Segment(start=group[0].start, end=max(item.end for item in group), items=tuple(group), quality=quality)
@@ -98,7 +98,9 @@ def _is_boundary(group: list[Item], following: Item) -> bool:
     last_word = next((item for item in reversed(group) if item.kind is ItemKind.PRONUNCIATION), None)
     if last_word is None:
         return False
-    mark = group[-1].content if group[-1].kind is ItemKind.PUNCTUATION else ""
+    # Marks that belong to the next word say nothing of how this one ends.
+    last = next(item for item in reversed(group) if item is last_word or not is_opening(item.content[-1]))
+    mark = "" if last is last_word else last.content
     pause = following.start - last_word.end
     if pause >= _LONG_PAUSE_SECONDS:
         return True

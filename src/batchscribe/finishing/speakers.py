@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscribe.domain.options import TranscriptionOptions
-from batchscribe.domain.transcript import Fragment, Item, ItemKind, Segment, Transcript, with_speakers
+from batchscribe.domain.transcript import Fragment, Item, ItemKind, Segment, Transcript, take_openings, with_speakers
 from batchscribe.domain.voices import VECTOR_SIZE, VECTOR_TYPE, SpeakerTurn, VoiceWindow
 from batchscribe.finishing.clustering import cluster
 
@@ -156,7 +156,9 @@ def with_speaker_labels(transcript: Transcript, turns: Sequence[SpeakerTurn]) ->
             if item.kind is ItemKind.PRONUNCIATION or previous is None:
                 previous = _speaker_of(item, near, previous)
             if not groups or (groups[-1][0] != previous and item.kind is ItemKind.PRONUNCIATION):
-                groups.append((previous, []))
+                opening = take_openings(groups[-1][1], item) if groups else []
+                groups = [group for group in groups if group[1]]
+                groups.append((previous, opening))
             groups[-1][1].append(item)
         settled = _settled(groups)
         for speaker, items in settled:
