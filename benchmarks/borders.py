@@ -21,9 +21,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 
+import jiwer
 import numpy as np
 from numpy.typing import NDArray
 from whisper_normalizer.english import EnglishTextNormalizer
@@ -241,12 +241,16 @@ def _run(recogniser: WhisperRecogniser, pcm: NDArray[np.int16], reference: list[
     (segments,) = recognise(recogniser, [pcm], limits=limits)
     heard = EnglishTextNormalizer()(" ".join(segment.text for segment in segments)).split()
     counts = {kind: [0] * len(reference) for kind in _KINDS}
-    for tag, first, last, begun, ended in SequenceMatcher(None, reference, heard, autojunk=False).get_opcodes():
-        if tag != "equal":
-            misheard = min(last - first, ended - begun)
-            counts["misheard"][first : first + misheard] = [1] * misheard
-            counts["lost"][first + misheard : last] = [1] * (last - first - misheard)
-            counts["added"][min(first, len(reference) - 1)] += max(0, (ended - begun) - misheard)
+    # By the fewest edits: the recording says the same sentences several times, and a longest common block may pair one
+    # time with another.
+    alignment = jiwer.process_words(" ".join(reference), " ".join(heard)).alignments[0]
+    for step in alignment:
+        words = range(step.ref_start_idx, step.ref_end_idx)
+        if step.type == "insert":
+            counts["added"][min(step.ref_start_idx, len(reference) - 1)] += step.hyp_end_idx - step.hyp_start_idx
+        elif step.type != "equal":
+            for word in words:
+                counts["misheard" if step.type == "substitute" else "lost"][word] = 1
     return Run(seconds, borders, counts, _said_twice(words_of(segments), borders))
 
 
