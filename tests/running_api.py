@@ -106,6 +106,17 @@ TRANSCRIPT = Transcript(
 )
 
 
+def is_received(words: bytes, connection: socket.socket) -> bool:
+    """Whether these words come on a connection before it ends: an answer may come in several pieces."""
+    said = b""
+    while words not in said:
+        piece = connection.recv(65536)
+        if not piece:
+            return False
+        said += piece
+    return True
+
+
 @contextmanager
 def running_api(
     data_dir: Path,

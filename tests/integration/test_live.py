@@ -23,7 +23,7 @@ from batchscribe.database.chunks import Chunk
 from batchscribe.domain.transcript import Item, ItemKind, Segment
 from batchscribe.domain.word_lists import WordListKind
 from batchscribe.web import waiting
-from running_api import RunningApi, running_api
+from running_api import RunningApi, is_received, running_api
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_a_client_that_stops_to_wait_is_forgotten(api: RunningApi, is_reset: boo
             assert time.monotonic() < until, "a client that has gone is still waited for"
             time.sleep(0.01)
         api.start(name)
-        assert b'"IN_PROGRESS"' in staying.recv(65536)
+        assert is_received(b'"IN_PROGRESS"', staying)
 
 
 def test_streams_end_when_the_server_stops(tmp_path: Path) -> None:
