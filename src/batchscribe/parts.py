@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from batchscribe.decoding.cage import CagedDecoder
@@ -134,11 +134,10 @@ def build_engine(settings: Settings) -> Engine:
         processes=settings.effective_engine_processes,
         language_codes=catalogue.language_codes(settings.model),
     )
-    try:
+    with ExitStack() as unless_warm:
+        unless_warm.callback(engine.close)
         engine.warm()
-    except BaseException:
-        engine.close()
-        raise
+        unless_warm.pop_all()
     return engine
 
 

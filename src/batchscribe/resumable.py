@@ -14,21 +14,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import IntegrityError
 
+from batchscribe.acceptance import Acceptance, Incoming
 from batchscribe.admission import Admission
 from batchscribe.database import idempotency as idempotency_keys
 from batchscribe.database import resumable
 from batchscribe.database.connection import reading, writing
 from batchscribe.domain.job import TranscriptionJob
 from batchscribe.domain.keys import ApiKey
-from batchscribe.domain.ports import MediaStore, Upload
+from batchscribe.domain.media import checked_format
+from batchscribe.domain.ports import MediaStore
 from batchscribe.domain.resumable import LIFETIME, ResumableUpload, Slice, slices_prefix
-from batchscribe.domain.submission import Idempotency, Submission, name_of_owner
+from batchscribe.domain.submission import Idempotency, name_of_owner
 from batchscribe.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -49,34 +50,23 @@ MOST_OPEN_UPLOADS = 1000
 FINISHING_SECONDS = 15.0
 
 
-class Submit(Protocol):
-    """:meth:`batchscribe.service.TranscriptionService.submit`."""
-
-    def __call__(
-        self,
-        upload: Upload,
-        *,
-        file_name: str,
-        head: bytes,
-        submission: Submission,
-        upload_seconds: float,
-        idempotency: Idempotency | None = None,
-        key: ApiKey | None = None,
-    ) -> TranscriptionJob:
-        """Accept a recording."""
-
-
 class ResumableUploads:
     """Every method may be called from any thread, in any api; all raise ServiceUnavailable."""
 
     def __init__(
-        self, database: Database, store: MediaStore, admission: Admission, submit: Submit, *, addresses: AddressSeal
+        self,
+        database: Database,
+        store: MediaStore,
+        admission: Admission,
+        acceptance: Acceptance,
+        *,
+        addresses: AddressSeal,
     ) -> None:
         """Use these parts; ``addresses`` seals those of webhooks."""
         self._database = database
         self._store = store
         self._admission = admission
-        self._submit = submit
+        self._acceptance = acceptance
         self._addresses = addresses
 
     def create(
@@ -151,7 +141,7 @@ class ResumableUploads:
     def finish(self, upload_id: str, *, owner: str, key: ApiKey | None) -> ResumableUpload:
         """Make the job of a whole recording, once; return the upload, without a job while another request makes it.
 
-        Raises UploadNotFound and what ``submit`` raises; then the upload stays, and may be finished later.
+        Raises UploadNotFound and what an upload's acceptance raises; then the upload stays, and may be finished later.
         """
         upload = self.get(upload_id, owner=owner)
         if upload.job_name is not None or not upload.is_whole:
@@ -161,15 +151,19 @@ class ResumableUploads:
             slices = resumable.slices_of(connection, upload.id)
         if not is_ours:
             return self.get(upload_id, owner=owner)
+        job: TranscriptionJob | None = None
         try:
             job = self._make_job(upload, slices, key)
-        except BaseException as error:
+        except UploadNotFound:
+            now = self.get(upload_id, owner=owner)
+            if now.job_name is None:
+                raise
             # Whoever was faster has taken the slices away.
-            if isinstance(error, UploadNotFound) and (now := self.get(upload_id, owner=owner)).job_name is not None:
-                return now
-            with suppress(ServiceUnavailable), writing(self._database) as connection:
-                resumable.extend_finishing(connection, upload.id, until=None)
-            raise
+            return now
+        finally:
+            if job is None:
+                with suppress(ServiceUnavailable), writing(self._database) as connection:
+                    resumable.extend_finishing(connection, upload.id, until=None)
         with writing(self._database) as connection:
             resumable.note_job(connection, upload.id, job.name)
         self._forget_slices(upload.id)
@@ -188,18 +182,26 @@ class ResumableUploads:
         name = f"resumable upload {upload.id}"
         if upload.idempotency_key is not None:
             name = name_of_owner(upload.owner, upload.idempotency_key)
-        return self._submit(
-            _JoinedSlices(self._store, self._kept_alive(upload, slices)),
-            file_name=upload.file_name,
-            head=upload.head,
+        return self._acceptance.accept(
+            Incoming(
+                media_format=checked_format(upload.file_name, upload.head),
+                commit=lambda media_key: self._joined(self._kept_alive(upload, slices), media_key),
+                upload_seconds=upload.upload_seconds,
+            ),
             submission=self._admission.check_fields(self._opened_fields(upload), owner=upload.owner),
-            upload_seconds=upload.upload_seconds,
             idempotency=Idempotency(
                 key=name,
                 fingerprint=hashlib.sha256(f"{upload.id} {upload.fingerprint}".encode()).hexdigest(),
             ),
             key=key,
         )
+
+    def _joined(self, slice_keys: Iterator[str], media_key: str) -> int:
+        """Join slices to a recording under its key and return its size in bytes. Raises UploadNotFound."""
+        try:
+            return self._store.join(slice_keys, media_key)
+        except MediaMissing as error:
+            raise UploadNotFound("The upload was deleted while its job was made. Begin again.") from error
 
     def _sealed(self, upload: ResumableUpload) -> ResumableUpload:
         """Return an upload as it is kept: the address of its webhook stands twice in it."""
@@ -249,28 +251,6 @@ class ResumableUploads:
         """Remove the slices of an upload that is gone; what the store does not remove now, housekeeping will."""
         with suppress(OSError, StoreUnavailable):
             self._store.delete_prefix(slices_prefix(upload_id))
-
-
-class _JoinedSlices:
-    """The slices of a whole recording as an :class:`~batchscribe.domain.ports.Upload`."""
-
-    def __init__(self, store: MediaStore, keys: Iterator[str]) -> None:
-        self._store = store
-        self._keys = keys
-
-    def write(self, data: bytes) -> None:
-        """Refuse: nothing is added to what is whole."""
-        raise NotImplementedError
-
-    def commit(self, key: str) -> int:
-        """Join the slices under ``key`` and return the recording's size in bytes. Raises UploadNotFound."""
-        try:
-            return self._store.join(self._keys, key)
-        except MediaMissing as error:
-            raise UploadNotFound("The upload was deleted while its job was made. Begin again.") from error
-
-    def abort(self) -> None:
-        """Keep the slices: they are the upload's."""
 
 
 def _found(connection: Connection, upload_id: str, *, owner: str) -> ResumableUpload:

@@ -118,7 +118,7 @@ class TranscriptionService:
         )
         #: For recordings that arrive in several requests.
         self.resumable = ResumableUploads(
-            database, store, self._admission, self.submit, addresses=self.webhooks.addresses
+            database, store, self._admission, self.acceptance, addresses=self.webhooks.addresses
         )
 
     def check_submission(self, *, file_name: str | None, head: bytes, fields: Mapping[str, str]) -> Submission:

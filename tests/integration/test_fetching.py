@@ -20,7 +20,7 @@ from test_pipeline import wav
 
 from batchscribe import parts
 from batchscribe.database.connection import connect
-from batchscribe.domain.job import JobStatus, TranscriptionJob
+from batchscribe.domain.job import JobStatus, TranscriptionJob, work_prefix
 from batchscribe.domain.submission import Submission
 from batchscribe.egress import Egress, EgressRules
 from batchscribe.errors import AddressNotAllowed
@@ -515,7 +515,7 @@ class TestOwnRecordings:
         "address",
         [
             "s3://batchscribe/audio/batch/2026-01-01/transcribe-nobody.wav", "s3://batchscribe/uploads/x",
-            "s3://batchscribe/../secret", "s3://batchscribe/work/x/0.pcm", "s3://another-bucket/talk.wav", "s3://b/",
+            "s3://batchscribe/../secret", f"s3://batchscribe/{work_prefix('x')}0.pcm", "s3://another-bucket/talk.wav", "s3://b/",
             "s3://batchscribe", "s3:///x", "s3://UPPER/x", "s3://bucket/a//b",
         ],
     )  # fmt: skip

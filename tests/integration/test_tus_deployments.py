@@ -187,16 +187,16 @@ def test_one_who_dies_while_the_job_is_made_is_followed_by_another(
         writer.write(SHORT)
         writer.commit()
         before = set(fleet.job_names())
-        submit = uploads._submit
+        accept = uploads._acceptance.accept
 
         def dies(
-            *given: object, _submit: Callable[..., object] = submit, _moment: str = moment, **named: object
+            *given: object, _accept: Callable[..., object] = accept, _moment: str = moment, **named: object
         ) -> None:
             if _moment == "after":
-                _submit(*given, **named)
+                _accept(*given, **named)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(uploads, "_submit", dies)
+        monkeypatch.setattr(uploads._acceptance, "accept", dies)
         with pytest.raises(KeyboardInterrupt):
             uploads.finish(upload_id, owner="", key=None)
         monkeypatch.undo()

@@ -65,14 +65,13 @@ class CagedAudio:
         self._patience_seconds = 3.0 * cpu_seconds_for(max_seconds)
         self._most_bytes = int((max_seconds + 2) * SAMPLE_RATE_HERTZ) * BYTES_PER_SAMPLE
         self._is_over = False
-        try:
+        with contextlib.ExitStack() as unless_described:
+            unless_described.callback(self.end)
             kind, payload = self._receive()
             self.info = self._checked_info(kind, payload)
             self.channels = channels_of(self.info) if channels_apart else 1
             self._most_bytes *= self.channels
-        except BaseException:
-            self.end()
-            raise
+            unless_described.pop_all()
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the PCM; see :meth:`batchscribe.domain.ports.DecodedAudio.blocks`. Once only."""

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -147,17 +147,15 @@ class S3Store:
 
         The copy has no name: it is gone once the file is closed, or its process ends.
         """
-        with self._answering():
+        with self._answering(), ExitStack() as unless_whole:
             found = self._found(key)
-            media = tempfile.TemporaryFile(dir=self._spool_folder)  # noqa: SIM115 - the caller closes it
-            try:
-                for data in found.stream(min_chunk_size=_DOWNLOAD_BYTES):
-                    media.write(data)
-                _check_length(media.tell(), found.meta["size"])
-                media.seek(0)
-            except BaseException:
-                media.close()
-                raise
+            media = unless_whole.enter_context(tempfile.TemporaryFile(dir=self._spool_folder))
+            for data in found.stream(min_chunk_size=_DOWNLOAD_BYTES):
+                media.write(data)
+            _check_length(media.tell(), found.meta["size"])
+            media.seek(0)
+            # The caller closes it.
+            unless_whole.pop_all()
         return media
 
     def size(self, key: str) -> int:

@@ -77,9 +77,9 @@ def transcribe_directly(
                 start += chunk.duration / audio.channels
             progress.total = start
             joined = [fragment.result() for fragment in fragments]
-        except BaseException:
+        finally:
+            # Where all is joined nobody asks any more; otherwise no chunk is worth going on with.
             abandoned.set()
-            raise
     transcript = join_fragments(joined, language_code=options.language_code, duration=start)
     transcript = with_languages(transcript, options, decided)
     transcript = with_voices(transcript, joined, options)
